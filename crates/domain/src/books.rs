@@ -1,0 +1,372 @@
+//! An open page of the ledger, and the rule that is applied on it.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    Delivery, DeliveryId, Event, EventKind, ExternalPayment, MethodRecord, Notification, Order, OrderId, OrderStatus,
+    Outcome, Payload, PaymentId, PaymentMethod, PaymentStatus, Receipt, RecordDetails, Registration, Report,
+};
+
+/// The payments and orders concerned, read from a ledger and locked there; and what has changed since.
+///
+/// Whoever opens books puts in every payment that will be named, as far as it is registered, and with each
+/// payment its order.
+#[derive(Debug, Default)]
+pub struct Books {
+    payments: BTreeMap<PaymentId, ExternalPayment>,
+    orders: BTreeMap<OrderId, Order>,
+    partial_refunds: BTreeSet<PartialRefund>,
+    waiting: Vec<Delivery>,
+    unwritten: Unwritten,
+}
+
+/// What has happened on the page and is not yet in the ledger.
+#[derive(Debug, Default)]
+struct Unwritten {
+    added_orders: BTreeSet<OrderId>,
+    changed_orders: BTreeSet<OrderId>,
+    added_payments: BTreeMap<PaymentId, RecordDetails>,
+    changed_payments: BTreeSet<PaymentId>,
+    partial_refunds: Vec<PartialRefund>,
+    deliveries: Vec<Delivery>,
+    unparked: Vec<DeliveryId>,
+    events: Vec<Event>,
+}
+
+/// What must be stored, all of it or nothing.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Orders that are new, as they now stand.
+    pub added_orders: Vec<Order>,
+    /// Payments that are new, as they now stand, each with its method's record.
+    pub added_payments: Vec<(ExternalPayment, Option<MethodRecord>)>,
+    /// Orders that have changed, as they now stand.
+    pub changed_orders: Vec<Order>,
+    /// Payments that have changed, as they now stand; their methods' records follow them.
+    pub changed_payments: Vec<ExternalPayment>,
+    /// Partial refunds that are new.
+    pub partial_refunds: Vec<PartialRefund>,
+    /// Audit entries. Those whose outcome is `parked` wait for their payment from now on.
+    pub deliveries: Vec<Delivery>,
+    /// Deliveries that wait no longer.
+    pub unparked: Vec<DeliveryId>,
+    /// What the portal must be told, in this order.
+    pub events: Vec<Event>,
+}
+
+/// A partial refund, as far as it can be told from another one: a redelivery with the same time is the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartialRefund {
+    /// Of which payment.
+    pub payment_id: PaymentId,
+    /// The sender's time.
+    pub sent_at: DateTime<Utc>,
+}
+
+/// What came of one notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// The entry that it left.
+    pub delivery: Delivery,
+    /// How the payment was registered to be made, if the payment is known. The notification may say
+    /// otherwise; this one counts.
+    pub registered_method: Option<PaymentMethod>,
+}
+
+/// What came of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistrationOutcome {
+    /// The payment is now expected.
+    Registered,
+    /// It was registered with the same words before.
+    Exists,
+    /// It was registered with other words before; nothing changed.
+    PaymentConflict,
+    /// Its order costs something else; nothing changed.
+    OrderConflict,
+}
+
+/// What came of cancelling an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancellation {
+    /// It is cancelled, now or from before.
+    Cancelled,
+    /// It has been paid; nothing changed.
+    Paid,
+    /// There is no such order.
+    Unknown,
+}
+
+impl Books {
+    /// Opens the books at these payments and orders.
+    ///
+    /// `partial_refunds` are those known of the payments, as far as they will be asked for; `waiting` are
+    /// the parked deliveries that a registration would set free.
+    #[must_use]
+    pub fn open(
+        payments: Vec<ExternalPayment>,
+        orders: Vec<Order>,
+        partial_refunds: Vec<PartialRefund>,
+        waiting: Vec<Delivery>,
+    ) -> Self {
+        Self {
+            payments: payments.into_iter().map(|payment| (payment.id.clone(), payment)).collect(),
+            orders: orders.into_iter().map(|order| (order.id.clone(), order)).collect(),
+            partial_refunds: partial_refunds.into_iter().collect(),
+            waiting,
+            unwritten: Unwritten::default(),
+        }
+    }
+
+    /// The payment as it now stands.
+    #[must_use]
+    pub fn payment(&self, id: &PaymentId) -> Option<&ExternalPayment> {
+        self.payments.get(id)
+    }
+
+    /// The order as it now stands.
+    #[must_use]
+    pub fn order(&self, id: &OrderId) -> Option<&Order> {
+        self.orders.get(id)
+    }
+
+    /// Applies the rule of contract §4 to a notification and notes what came of it.
+    pub fn settle(&mut self, notification: &Notification, receipt: Receipt) -> Settlement {
+        let payload = Payload::from(notification);
+        let Some(payment) = self.payments.get_mut(&notification.payment_id) else {
+            return self.note(payload, receipt, Outcome::Parked, None);
+        };
+        let (previous, method) = (payment.status, payment.method);
+        if let Some(mismatch) = payment.contradiction(notification) {
+            let known = Known { method, previous, new: previous };
+            return self.note(payload, receipt, Outcome::Rejected(mismatch), Some(known));
+        }
+        let order = self.orders.get_mut(&payment.order_id).expect("a payment's order is on the same page");
+        let order_before = order.status;
+        let refund = PartialRefund { payment_id: payment.id.clone(), sent_at: notification.sent_at };
+        let now = receipt.received_at;
+
+        let Verdict { outcome, events } = match notification.report {
+            Report::Reached(status) => reach(status, notification, payment, order, now),
+            Report::PartialRefund => {
+                let known = self.partial_refunds.contains(&refund);
+                refund_partially(known, notification, payment, order, now)
+            }
+        };
+
+        if payment.status != previous {
+            self.unwritten.changed_payments.insert(payment.id.clone());
+        }
+        if order.status != order_before {
+            self.unwritten.changed_orders.insert(order.id.clone());
+        }
+        if events.contains(&EventKind::PaymentPartiallyRefunded) {
+            self.unwritten.partial_refunds.push(refund.clone());
+            self.partial_refunds.insert(refund);
+        }
+        let known = Known { method, previous, new: payment.status };
+        let event = |kind| Event {
+            kind,
+            order_id: payment.order_id.clone(),
+            payment_id: payment.id.clone(),
+            paid_at: payment.paid_at,
+            created_at: now,
+        };
+        self.unwritten.events.extend(events.into_iter().map(event));
+        self.note(payload, receipt, outcome, Some(known))
+    }
+
+    /// Notes a callback whose body could not be understood. `reason` names the bad fields, not their values.
+    pub fn note_invalid(&mut self, payload: Payload, reason: String, receipt: Receipt) -> Settlement {
+        self.note(payload, receipt, Outcome::Invalid(reason), None)
+    }
+
+    /// Registers an expected payment, and its order if it is the first payment of it.
+    pub fn register(&mut self, registration: &Registration, now: DateTime<Utc>) -> RegistrationOutcome {
+        if let Some(payment) = self.payments.get(&registration.payment_id) {
+            return if registration.matches(payment) {
+                RegistrationOutcome::Exists
+            } else {
+                RegistrationOutcome::PaymentConflict
+            };
+        }
+        match self.orders.get(&registration.order_id) {
+            Some(order) if order.price != registration.price => return RegistrationOutcome::OrderConflict,
+            Some(_) => {}
+            None => {
+                let order = Order::open(registration.order_id.clone(), registration.price, now);
+                self.unwritten.added_orders.insert(order.id.clone());
+                self.orders.insert(order.id.clone(), order);
+            }
+        }
+        let payment = registration.payment(now);
+        self.unwritten.added_payments.insert(payment.id.clone(), registration.details.clone());
+        self.payments.insert(payment.id.clone(), payment);
+        RegistrationOutcome::Registered
+    }
+
+    /// Takes the deliveries that waited for this registration; they wait no longer.
+    pub fn unpark(&mut self) -> Vec<Delivery> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.unwritten.unparked.extend(waiting.iter().map(|delivery| delivery.receipt.delivery_id));
+        waiting
+    }
+
+    /// Cancels an order that nobody has paid.
+    pub fn cancel(&mut self, id: &OrderId, now: DateTime<Utc>) -> Cancellation {
+        let Some(order) = self.orders.get_mut(id) else {
+            return Cancellation::Unknown;
+        };
+        match order.status {
+            OrderStatus::Cancelled => Cancellation::Cancelled,
+            OrderStatus::Paid | OrderStatus::Refunded => Cancellation::Paid,
+            OrderStatus::Pending => {
+                order.status = OrderStatus::Cancelled;
+                order.updated_at = now;
+                self.unwritten.changed_orders.insert(id.clone());
+                Cancellation::Cancelled
+            }
+        }
+    }
+
+    /// Leaves the ledger as it was: what happened on the page was only tried.
+    pub fn discard(&mut self) {
+        self.unwritten = Unwritten::default();
+    }
+
+    /// Closes the books and hands over what must be stored.
+    #[must_use]
+    pub fn close(mut self) -> Changes {
+        let Unwritten {
+            added_orders,
+            changed_orders,
+            added_payments,
+            changed_payments,
+            partial_refunds,
+            deliveries,
+            unparked,
+            events,
+        } = self.unwritten;
+        // What is new is stored as it now stands, so a change to it is none.
+        let changed_orders = changed_orders.difference(&added_orders);
+        let changed_orders = changed_orders.filter_map(|id| self.orders.get(id).cloned()).collect();
+        let changed_payments = changed_payments.into_iter().filter(|id| !added_payments.contains_key(id));
+        let changed_payments = changed_payments.filter_map(|id| self.payments.get(&id).cloned()).collect();
+        let with_record = |payment: ExternalPayment, details| {
+            let record = MethodRecord::of(&payment, details);
+            (payment, record)
+        };
+        Changes {
+            added_orders: added_orders.iter().filter_map(|id| self.orders.remove(id)).collect(),
+            added_payments: added_payments
+                .into_iter()
+                .filter_map(|(id, details)| Some(with_record(self.payments.remove(&id)?, details)))
+                .collect(),
+            changed_orders,
+            changed_payments,
+            partial_refunds,
+            deliveries,
+            unparked,
+            events,
+        }
+    }
+
+    fn note(&mut self, payload: Payload, receipt: Receipt, outcome: Outcome, known: Option<Known>) -> Settlement {
+        let delivery = Delivery {
+            receipt,
+            payload,
+            outcome,
+            previous_status: known.as_ref().map(|known| known.previous),
+            new_status: known.as_ref().map(|known| known.new),
+        };
+        self.unwritten.deliveries.push(delivery.clone());
+        Settlement { delivery, registered_method: known.map(|known| known.method) }
+    }
+}
+
+/// What an audit entry says of a payment that is registered.
+struct Known {
+    method: PaymentMethod,
+    previous: PaymentStatus,
+    new: PaymentStatus,
+}
+
+/// What the rule says, and what the portal must be told of it.
+struct Verdict {
+    outcome: Outcome,
+    events: Vec<EventKind>,
+}
+
+impl Verdict {
+    fn quiet(outcome: Outcome) -> Self {
+        Self { outcome, events: Vec::new() }
+    }
+
+    fn loud(outcome: Outcome, event: EventKind) -> Self {
+        Self { outcome, events: vec![event] }
+    }
+}
+
+/// A payment only moves up.
+fn reach(
+    status: PaymentStatus,
+    notification: &Notification,
+    payment: &mut ExternalPayment,
+    order: &mut Order,
+    now: DateTime<Utc>,
+) -> Verdict {
+    match status.cmp(&payment.status) {
+        Ordering::Equal => return Verdict::quiet(Outcome::Duplicate),
+        Ordering::Less => return Verdict::quiet(Outcome::Ignored),
+        Ordering::Greater => {}
+    }
+    let transaction_id = notification.transaction_id.as_ref();
+    match status {
+        // Nothing is below pending, so nothing moves up to it.
+        PaymentStatus::Pending | PaymentStatus::Processing => {
+            payment.advance(status, transaction_id, now);
+            Verdict::quiet(Outcome::Processing)
+        }
+        PaymentStatus::Failed => {
+            payment.advance(status, transaction_id, now);
+            Verdict::loud(Outcome::Failed, EventKind::PaymentFailed)
+        }
+        PaymentStatus::Cancelled => {
+            payment.advance(status, transaction_id, now);
+            Verdict::loud(Outcome::Cancelled, EventKind::PaymentCancelled)
+        }
+        PaymentStatus::Completed => match payment.pay(order, transaction_id, now) {
+            Ok(()) => Verdict::loud(Outcome::Completed, EventKind::OrderPaid),
+            Err(obstacle) => Verdict::loud(Outcome::Unapplied(obstacle), EventKind::PaymentUnapplied),
+        },
+        PaymentStatus::Refunded => {
+            payment.refund(order, transaction_id, now);
+            Verdict::loud(Outcome::Refunded, EventKind::PaymentRefunded)
+        }
+    }
+}
+
+/// Only what was paid is refunded, so a partial refund of a payment that is not completed completes it.
+fn refund_partially(
+    known: bool,
+    notification: &Notification,
+    payment: &mut ExternalPayment,
+    order: &mut Order,
+    now: DateTime<Utc>,
+) -> Verdict {
+    match payment.status.cmp(&PaymentStatus::Completed) {
+        Ordering::Greater => Verdict::quiet(Outcome::Ignored),
+        Ordering::Equal if known => Verdict::quiet(Outcome::Duplicate),
+        Ordering::Equal => Verdict::loud(Outcome::PartiallyRefunded, EventKind::PaymentPartiallyRefunded),
+        Ordering::Less => {
+            let (outcome, paid) = match payment.pay(order, notification.transaction_id.as_ref(), now) {
+                Ok(()) => (Outcome::PartiallyRefunded, EventKind::OrderPaid),
+                Err(obstacle) => (Outcome::Unapplied(obstacle), EventKind::PaymentUnapplied),
+            };
+            Verdict { outcome, events: vec![paid, EventKind::PaymentPartiallyRefunded] }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The words of the trade.
+
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
+
+/// How far a payment has come. The order of the variants is the rule (contract §4): a payment only moves
+/// to a greater status, so any order and repetition of the same notifications ends in the same status.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum PaymentStatus {
+    /// Registered; nothing heard yet.
+    Pending,
+    /// The provider is working on it.
+    Processing,
+    /// The provider gave up.
+    Failed,
+    /// The customer or the shop gave up.
+    Cancelled,
+    /// The money is in.
+    Completed,
+    /// All of the money went back.
+    Refunded,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum OrderStatus {
+    /// Waits for a payment.
+    Pending,
+    /// Paid by exactly one payment.
+    Paid,
+    /// Given up by the portal before it was paid.
+    Cancelled,
+    /// The payment that paid it was refunded.
+    Refunded,
+}
+
+/// How a payment is made: the four methods that have a record of their own, and the other providers that
+/// payments-microservice offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray, VariantNames)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the providers' own")]
+pub enum PaymentMethod {
+    Webpay,
+    Inner,
+    Invoice,
+    Paypal,
+    Card,
+    Stripe,
+    Payu,
+    Fiobanka,
+    Comgate,
+}
