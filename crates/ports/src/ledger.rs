@@ -1,0 +1,191 @@
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Books, Delivery, DeliveryId, ExternalPayment, MethodRecord, Notification, Order, OrderId, OutcomeKind,
+    PartialRefund, PaymentId, Registration, Report,
+};
+
+/// The most deliveries that a payment's history shows; the newest ones.
+pub const HISTORY_MAX: i64 = 500;
+
+/// The store of payments, orders, audit entries and events: durable, transactional, shared by all replicas.
+///
+/// Every method blocks. None may be called from async code directly.
+pub trait Ledger: Send + Sync {
+    /// Opens the books at `keys`, lets `act` work on them, and stores all that it left there in one
+    /// transaction. When this returns `Ok`, that is on disk.
+    ///
+    /// The payments and orders of `keys` are locked meanwhile, payments before orders and each in the order
+    /// of their ids, so that two callers never wait for each other in a circle. A payment that is *not*
+    /// registered is locked as well: nobody registers it between the look and the write.
+    ///
+    /// `act` runs again from fresh books when the transaction lost a race, so nothing but the books and its
+    /// own result may change in it. [`dyn Ledger::amend`] is the comfortable form.
+    ///
+    /// # Errors
+    /// Nothing was stored. See [`LedgerError`] for what the caller can do.
+    fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError>;
+
+    /// One payment with all that belongs to it; at most [`HISTORY_MAX`] deliveries.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError>;
+
+    /// One order with all its payments.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    fn order(&self, id: &OrderId) -> Result<Option<OrderHistory>, LedgerError>;
+
+    /// One audit entry.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, LedgerError>;
+
+    /// Audit entries, newest first.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError>;
+
+    /// Whether callbacks can be settled now: the store is in reach and its schema is this program's.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self) -> Result<(), LedgerError>;
+}
+
+impl dyn Ledger + '_ {
+    /// As [`Ledger::amend_books`], handing back what `act` returned when its work was stored.
+    ///
+    /// # Errors
+    /// As [`Ledger::amend_books`].
+    pub fn amend<T>(&self, keys: &Keys, mut act: impl FnMut(&mut Books) -> T) -> Result<T, LedgerError> {
+        let mut result = None;
+        self.amend_books(keys, &mut |books| result = Some(act(books)))?;
+        Ok(result.expect("a ledger that has stored something has run `act`"))
+    }
+}
+
+/// What the books are opened at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Payments, registered or not.
+    pub payments: BTreeSet<PaymentId>,
+    /// Orders, existing or not.
+    pub orders: BTreeSet<OrderId>,
+    /// Partial refunds that may be known already.
+    pub partial_refunds: BTreeSet<PartialRefund>,
+    /// Whether the deliveries that wait for these payments are wanted as well.
+    pub waiting: bool,
+}
+
+impl Keys {
+    /// What settling these notifications concerns.
+    pub fn of_notifications<'a>(notifications: impl IntoIterator<Item = &'a Notification>) -> Self {
+        let mut keys = Self::default();
+        for notification in notifications {
+            keys.payments.insert(notification.payment_id.clone());
+            keys.orders.insert(notification.order_id.clone());
+            if notification.report == Report::PartialRefund {
+                keys.partial_refunds.insert(PartialRefund {
+                    payment_id: notification.payment_id.clone(),
+                    sent_at: notification.sent_at,
+                });
+            }
+        }
+        keys
+    }
+
+    /// What a registration concerns: the payment, its order and the deliveries that wait for it.
+    #[must_use]
+    pub fn of_registration(registration: &Registration) -> Self {
+        Self {
+            payments: BTreeSet::from([registration.payment_id.clone()]),
+            orders: BTreeSet::from([registration.order_id.clone()]),
+            partial_refunds: BTreeSet::new(),
+            waiting: true,
+        }
+    }
+
+    /// One order alone.
+    #[must_use]
+    pub fn of_order(order_id: &OrderId) -> Self {
+        Self { orders: BTreeSet::from([order_id.clone()]), ..Self::default() }
+    }
+}
+
+/// A payment and the record that its method keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedPayment {
+    /// The payment.
+    pub payment: ExternalPayment,
+    /// Its method's record; `None` for the providers that have none.
+    pub record: Option<MethodRecord>,
+}
+
+/// A payment with all that belongs to it, as of one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaymentHistory {
+    /// The payment.
+    pub payment: RecordedPayment,
+    /// Its order.
+    pub order: Order,
+    /// What was said about it, newest first.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// An order with all its payments, as of one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderHistory {
+    /// The order.
+    pub order: Order,
+    /// Its payments, in the order of their registration.
+    pub payments: Vec<RecordedPayment>,
+}
+
+/// Which audit entries are wanted. What is `None` does not matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    /// Those that name this payment.
+    pub payment: Option<PaymentId>,
+    /// Those that name this order.
+    pub order: Option<OrderId>,
+    /// Those with this outcome.
+    pub outcome: Option<OutcomeKind>,
+    /// Those received at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Those older than this one: where the last page ended.
+    pub before: Option<DeliveryId>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// Why a ledger did not do what it was asked to. Nothing of it was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It is out of reach or too busy. Try again later.
+    #[error("the ledger is unavailable")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// Its schema is not this program's. Run `payment-callback migrate`.
+    #[error("the ledger's schema is not up to date: {pending} pending migrations")]
+    Outdated {
+        /// How many migrations are pending.
+        pending: usize,
+    },
+    /// A stored value cannot be understood. Somebody has to look at it.
+    #[error("the ledger holds a {what} that cannot be understood: {value:?}")]
+    Corrupt {
+        /// What it is: a table's column.
+        what: &'static str,
+        /// What was found there. Only words, ids and amounts are stored, so it may be shown.
+        value: String,
+    },
+    /// It refuses. Trying again would fail again.
+    #[error("the ledger refused")]
+    Refused(#[source] Box<dyn Error + Send + Sync>),
+}

@@ -1,0 +1,10 @@
+//! What the use cases need from the outside world, as traits, and what can go wrong with it. No technology:
+//! an adapter brings that.
+
+mod clock;
+mod ledger;
+
+pub use clock::Clock;
+pub use ledger::{
+    DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment,
+};

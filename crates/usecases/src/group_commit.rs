@@ -1,0 +1,172 @@
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use domain::{Books, Settlement};
+use ports::{Keys, Ledger, LedgerError};
+use tokio::sync::oneshot;
+
+use crate::receive_notification::{Callback, Reading, ReceiveError};
+
+/// How much a [`GroupCommit`] takes on.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupCommitLimits {
+    /// Callbacks that wait; beyond it they are turned away.
+    pub queue_max: usize,
+    /// Callbacks in one transaction.
+    pub batch_max: usize,
+    /// Threads that commit, each needing a connection while it does.
+    pub committers: usize,
+}
+
+/// Settles the callbacks that arrive while the previous transaction is under way together in the next one:
+/// one transaction and one `fsync` for all of them. No timer and no added delay: a lone callback goes at
+/// once. Each caller waits for its own answer; a caller that goes away changes nothing.
+pub struct GroupCommit {
+    intake: Arc<Intake>,
+    committers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl GroupCommit {
+    /// Starts the threads that commit.
+    ///
+    /// # Errors
+    /// The operating system gave no thread.
+    pub fn start(ledger: &Arc<dyn Ledger>, limits: GroupCommitLimits) -> std::io::Result<Self> {
+        let intake = Arc::new(Intake::new(limits.queue_max));
+        let committer = |index| {
+            let (intake, ledger) = (Arc::clone(&intake), Arc::clone(ledger));
+            thread::Builder::new().name(format!("committer-{index}")).spawn(move || {
+                while let Some(batch) = intake.take(limits.batch_max) {
+                    // A panic is a defect that its own callers are told of (their answers are dropped); the
+                    // callbacks after them must still be settled.
+                    let _ = catch_unwind(AssertUnwindSafe(|| commit(&*ledger, batch)));
+                }
+            })
+        };
+        let committers = (0..limits.committers).map(committer).collect::<Result<_, _>>()?;
+        Ok(Self { intake, committers: Mutex::new(committers) })
+    }
+
+    /// Hands a callback over; the answer comes when it is settled and stored. It is settled even if nobody
+    /// waits for the answer.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Full`] at once; the others when the transaction has failed.
+    pub async fn submit(&self, callback: Callback) -> Result<Settlement, ReceiveError> {
+        let (answer, answered) = oneshot::channel();
+        self.intake.put(Waiting { callback, answer })?;
+        answered.await.unwrap_or(Err(ReceiveError::Lost))
+    }
+
+    /// Whether a callback would be turned away now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.intake.lock().waiting.len() >= self.intake.queue_max
+    }
+
+    /// Takes no more callbacks and returns when all that wait are settled. Blocks.
+    pub fn finish(&self) {
+        self.intake.close();
+        let committers = std::mem::take(&mut *self.committers.lock().unwrap_or_else(PoisonError::into_inner));
+        for committer in committers {
+            // A committer that panicked outside of `commit` has nothing left to wait for.
+            let _ = committer.join();
+        }
+    }
+}
+
+struct Waiting {
+    callback: Callback,
+    answer: oneshot::Sender<Result<Settlement, ReceiveError>>,
+}
+
+/// The bounded queue between those who ask and those who commit.
+struct Intake {
+    queue_max: usize,
+    state: Mutex<IntakeState>,
+    changed: Condvar,
+}
+
+struct IntakeState {
+    waiting: VecDeque<Waiting>,
+    closed: bool,
+}
+
+impl Intake {
+    fn new(queue_max: usize) -> Self {
+        let state = IntakeState { waiting: VecDeque::new(), closed: false };
+        Self { queue_max, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// No code that can panic runs under the lock, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, IntakeState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, waiting: Waiting) -> Result<(), ReceiveError> {
+        let mut state = self.lock();
+        if state.closed || state.waiting.len() >= self.queue_max {
+            return Err(ReceiveError::Full);
+        }
+        state.waiting.push_back(waiting);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits for callbacks and takes those that are there; `None` when there will be no more.
+    fn take(&self, batch_max: usize) -> Option<Vec<Waiting>> {
+        let idle = |state: &mut IntakeState| state.waiting.is_empty() && !state.closed;
+        let mut state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let count = state.waiting.len().min(batch_max);
+        (count > 0).then(|| state.waiting.drain(..count).collect())
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
+
+fn commit(ledger: &dyn Ledger, batch: Vec<Waiting>) {
+    match settle(ledger, &batch) {
+        Ok(settlements) => {
+            for (waiting, settlement) in batch.into_iter().zip(settlements) {
+                // Nobody may be waiting any more; it is settled all the same.
+                let _ = waiting.answer.send(Ok(settlement));
+            }
+        }
+        // One bad callback must not sink its neighbours.
+        Err(LedgerError::Corrupt { .. } | LedgerError::Refused(_)) if batch.len() > 1 => {
+            for waiting in batch {
+                commit(ledger, vec![waiting]);
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for waiting in batch {
+                let _ = waiting.answer.send(Err(ReceiveError::Ledger(Arc::clone(&error))));
+            }
+        }
+    }
+}
+
+fn settle(ledger: &dyn Ledger, batch: &[Waiting]) -> Result<Vec<Settlement>, LedgerError> {
+    let notifications = batch.iter().filter_map(|waiting| match &waiting.callback.reading {
+        Reading::Valid(notification) => Some(notification),
+        Reading::Invalid { .. } => None,
+    });
+    ledger.amend(&Keys::of_notifications(notifications), |books| {
+        batch.iter().map(|waiting| settle_one(books, &waiting.callback)).collect()
+    })
+}
+
+fn settle_one(books: &mut Books, callback: &Callback) -> Settlement {
+    let receipt = callback.receipt.clone();
+    match &callback.reading {
+        Reading::Valid(notification) => books.settle(notification, receipt),
+        Reading::Invalid { payload, reason } => books.note_invalid(payload.clone(), reason.clone(), receipt),
+    }
+}

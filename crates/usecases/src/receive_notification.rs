@@ -1,0 +1,79 @@
+use std::sync::Arc;
+
+use domain::{Notification, Payload, Receipt, Settlement, Source};
+use ports::{Clock, LedgerError};
+
+use crate::{Caller, GroupCommit, delivery_id};
+
+/// What a callback's body turned out to be.
+#[derive(Debug, Clone)]
+pub enum Reading {
+    /// A notification.
+    Valid(Notification),
+    /// Not one; it leaves an audit entry all the same.
+    Invalid {
+        /// What could be read of it.
+        payload: Payload,
+        /// Which fields are bad and why, without their values.
+        reason: String,
+    },
+}
+
+/// A callback that was authenticated and read.
+#[derive(Debug, Clone)]
+pub struct Callback {
+    /// What it says.
+    pub reading: Reading,
+    /// How and when it came.
+    pub receipt: Receipt,
+}
+
+/// Why a callback was not settled. It is safe to send it again.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReceiveError {
+    /// As many callbacks as may wait are waiting.
+    #[error("too many callbacks are waiting to be settled")]
+    Full,
+    /// The ledger failed; the whole batch had this error.
+    #[error(transparent)]
+    Ledger(Arc<LedgerError>),
+    /// A defect in the program ended the transaction.
+    #[error("the transaction ended without an answer")]
+    Lost,
+}
+
+/// Receives callbacks: stamps each with its time and id and has it settled.
+pub struct ReceiveNotification {
+    intake: Arc<GroupCommit>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ReceiveNotification {
+    /// Receives into this intake.
+    #[must_use]
+    pub fn new(intake: Arc<GroupCommit>, clock: Arc<dyn Clock>) -> Self {
+        Self { intake, clock }
+    }
+
+    /// Settles a callback, or notes that it was invalid.
+    ///
+    /// # Errors
+    /// See [`ReceiveError`].
+    pub async fn receive(
+        &self,
+        reading: Reading,
+        body_sha256: [u8; 32],
+        caller: Caller,
+    ) -> Result<Settlement, ReceiveError> {
+        let received_at = self.clock.now();
+        let receipt = Receipt {
+            delivery_id: delivery_id(received_at),
+            received_at,
+            source: Source::Callback,
+            body_sha256: Some(body_sha256),
+            key_name: caller.key_name,
+            request_id: caller.request_id,
+        };
+        self.intake.submit(Callback { reading, receipt }).await
+    }
+}
