@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use diesel::backend::Backend;
+use diesel::migration::{Migration, MigrationSource};
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, NopErrorHandler, Pool, R2D2Connection};
+use diesel_migrations::MigrationHarness;
+use ports::LedgerError;
+
+use crate::StorageError;
+
+/// How a ledger uses its database.
+#[derive(Debug, Clone, Copy)]
+pub struct LedgerOptions {
+    /// The most connections at a time.
+    pub pool_size: u32,
+    /// The longest that a caller waits for a connection, and that one statement may take.
+    pub patience: Duration,
+}
+
+/// Why a database could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No connection; it may help to try again.
+    #[error("cannot connect to the database")]
+    OutOfReach(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A migration failed; it changed nothing.
+    #[error("a migration failed")]
+    Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A pool that connects when it is first asked, so that a ledger can be opened while its database is away.
+///
+/// # Panics
+/// If the pool size is 0.
+pub fn build_pool<C: R2D2Connection + 'static>(
+    manager: ConnectionManager<C>,
+    options: LedgerOptions,
+    customizer: impl CustomizeConnection<C, diesel::r2d2::Error>,
+) -> Pool<ConnectionManager<C>> {
+    Pool::builder()
+        .max_size(options.pool_size)
+        .min_idle(Some(1))
+        .connection_timeout(options.patience)
+        .test_on_check_out(true)
+        // What goes wrong is told to whoever waits for the connection.
+        .error_handler(Box::new(NopErrorHandler))
+        .connection_customizer(Box::new(customizer))
+        .build_unchecked(manager)
+}
+
+/// How often a transaction runs that loses races.
+const RACES_MAX: usize = 8;
+
+/// Runs `transaction` until it has lost no race, or too many.
+///
+/// # Errors
+/// Those of `transaction`.
+pub fn retry_races<T>(mut transaction: impl FnMut() -> Result<T, StorageError>) -> Result<T, StorageError> {
+    let mut races = 1;
+    loop {
+        match transaction() {
+            Err(error) if error.lost_a_race() && races < RACES_MAX => races += 1,
+            result => return result,
+        }
+    }
+}
+
+/// Whether all migrations have been applied.
+///
+/// # Errors
+/// [`LedgerError::Outdated`], or the database's error.
+pub fn up_to_date<DB: Backend>(
+    connection: &mut impl MigrationHarness<DB>,
+    migrations: impl MigrationSource<DB>,
+) -> Result<(), LedgerError> {
+    let pending: Vec<Box<dyn Migration<DB>>> =
+        connection.pending_migrations(migrations).map_err(LedgerError::Unavailable)?;
+    if pending.is_empty() { Ok(()) } else { Err(LedgerError::Outdated { pending: pending.len() }) }
+}

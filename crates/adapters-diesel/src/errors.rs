@@ -1,0 +1,57 @@
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use ports::LedgerError;
+
+/// What can go wrong within a transaction.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The database's own error.
+    #[error(transparent)]
+    Database(#[from] DieselError),
+    /// A stored value cannot be understood.
+    #[error("{what} cannot be understood: {value:?}")]
+    Corrupt {
+        /// The table and the column.
+        what: &'static str,
+        /// What was found there.
+        value: String,
+    },
+    /// Payments that are not registered must be locked before the look at them.
+    #[error("a payment is not registered")]
+    Unregistered,
+}
+
+impl StorageError {
+    /// Whether another transaction was faster, so that this one can succeed when it runs again.
+    #[must_use]
+    pub fn lost_a_race(&self) -> bool {
+        matches!(
+            self,
+            Self::Database(DieselError::DatabaseError(
+                DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::UniqueViolation,
+                _
+            ))
+        )
+    }
+}
+
+impl From<StorageError> for LedgerError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Corrupt { what, value } => Self::Corrupt { what, value },
+            StorageError::Database(DieselError::DatabaseError(
+                DatabaseErrorKind::UniqueViolation
+                | DatabaseErrorKind::ForeignKeyViolation
+                | DatabaseErrorKind::NotNullViolation
+                | DatabaseErrorKind::CheckViolation
+                | DatabaseErrorKind::ExclusionViolation
+                | DatabaseErrorKind::RestrictViolation,
+                _,
+            ))
+            | StorageError::Database(DieselError::DeserializationError(_) | DieselError::SerializationError(_)) => {
+                Self::Refused(error.into())
+            }
+            // Out of reach, out of time, out of space, shutting down: all of it can pass.
+            StorageError::Database(_) | StorageError::Unregistered => Self::Unavailable(error.into()),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the ledgers on Diesel have in common: the schema, the rows and how they are read as the domain's
+//! values, the queries that read the same on every database, and what a database's errors mean. What is
+//! particular to one database (its locks, its bulk statements, its settings) lives in that database's crate.
+
+mod columns;
+mod connecting;
+mod errors;
+mod queries;
+mod rows;
+#[expect(missing_docs, reason = "docs/data-model.md describes the tables")]
+pub mod schema;
+
+pub use columns::{At, Key, sql_types};
+pub use connecting::{ConnectError, LedgerOptions, build_pool, retry_races, up_to_date};
+pub use errors::StorageError;
+pub use rows::{
+    DeliveryRow, EventRow, InnerRow, InvoiceRow, OrderRow, ParkedRow, PartialRefundRow, PaymentRow, PaypalRow,
+    RecordRow, RecordedRow, WebpayRow, open_books, read_all, recorded_payment,
+};

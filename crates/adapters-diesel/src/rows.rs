@@ -1,0 +1,521 @@
+//! Rows as they are stored, and what they mean to the domain. Each is mapped field by field, so that a new
+//! column or a new field does not compile until somebody has decided about it.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use diesel::prelude::*;
+use domain::{
+    Books, Currency, Delivery, Event, ExternalPayment, InvoiceNumber, KeyName, MethodRecord, Money, Order, OrderId,
+    Outcome, OutcomeKind, PartialRefund, Payload, PaymentId, PaymentMethod, Receipt, RedirectUrl, RequestId,
+    TransactionId, UserId,
+};
+use ports::{Keys, RecordedPayment};
+
+use crate::schema::{
+    deliveries, events, external_payments, inner_payments, invoice_payments, orders, parked_deliveries,
+    partial_refunds, paypal_payments, webpay_payments,
+};
+use crate::{At, Key, StorageError};
+
+type Parsed<T> = Result<T, StorageError>;
+
+/// Reads a stored text by the domain's own rule for it.
+fn parse<T, E>(what: &'static str, value: String, parser: impl FnOnce(&str) -> Result<T, E>) -> Parsed<T> {
+    parser(&value).map_err(|_| StorageError::Corrupt { what, value })
+}
+
+fn parse_some<T, E>(
+    what: &'static str,
+    value: Option<String>,
+    parser: impl FnOnce(&str) -> Result<T, E>,
+) -> Parsed<Option<T>> {
+    value.map(|value| parse(what, value, parser)).transpose()
+}
+
+fn money(what: &'static str, amount_minor: i64, currency: String) -> Parsed<Money> {
+    let known = parse(what, currency, Currency::parse)?;
+    Money::from_minor(amount_minor, known).map_err(|_| StorageError::Corrupt { what, value: amount_minor.to_string() })
+}
+
+/// A row of `orders`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = orders)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct OrderRow {
+    pub order_id: String,
+    pub amount_minor: i64,
+    pub currency: String,
+    pub status: String,
+    pub paid_by: Option<String>,
+    pub paid_at: Option<At>,
+    pub created_at: At,
+    pub updated_at: At,
+}
+
+impl From<Order> for OrderRow {
+    fn from(order: Order) -> Self {
+        let Order { id, price, status, paid_by, paid_at, created_at, updated_at } = order;
+        Self {
+            order_id: id.to_string(),
+            amount_minor: price.minor(),
+            currency: price.currency().to_string(),
+            status: status.to_string(),
+            paid_by: paid_by.map(|id| id.to_string()),
+            paid_at: paid_at.map(At),
+            created_at: At(created_at),
+            updated_at: At(updated_at),
+        }
+    }
+}
+
+impl TryFrom<OrderRow> for Order {
+    type Error = StorageError;
+
+    fn try_from(row: OrderRow) -> Parsed<Self> {
+        let OrderRow { order_id, amount_minor, currency, status, paid_by, paid_at, created_at, updated_at } = row;
+        Ok(Self {
+            id: parse("orders.order_id", order_id, OrderId::parse)?,
+            price: money("orders.amount_minor and currency", amount_minor, currency)?,
+            status: parse("orders.status", status, FromStr::from_str)?,
+            paid_by: parse_some("orders.paid_by", paid_by, PaymentId::parse)?,
+            paid_at: paid_at.map(|at| at.0),
+            created_at: created_at.0,
+            updated_at: updated_at.0,
+        })
+    }
+}
+
+/// A row of `external_payments`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = external_payments)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct PaymentRow {
+    pub payment_id: String,
+    pub order_id: String,
+    pub method: String,
+    pub amount_minor: i64,
+    pub currency: String,
+    pub status: String,
+    pub redirect_url: Option<String>,
+    pub transaction_id: Option<String>,
+    pub created_at: At,
+    pub updated_at: At,
+    pub paid_at: Option<At>,
+}
+
+impl From<ExternalPayment> for PaymentRow {
+    fn from(payment: ExternalPayment) -> Self {
+        let ExternalPayment {
+            id,
+            order_id,
+            method,
+            price,
+            status,
+            redirect_url,
+            transaction_id,
+            created_at,
+            updated_at,
+            paid_at,
+        } = payment;
+        Self {
+            payment_id: id.to_string(),
+            order_id: order_id.to_string(),
+            method: method.to_string(),
+            amount_minor: price.minor(),
+            currency: price.currency().to_string(),
+            status: status.to_string(),
+            redirect_url: redirect_url.map(|url| url.to_string()),
+            transaction_id: transaction_id.map(|id| id.to_string()),
+            created_at: At(created_at),
+            updated_at: At(updated_at),
+            paid_at: paid_at.map(At),
+        }
+    }
+}
+
+impl TryFrom<PaymentRow> for ExternalPayment {
+    type Error = StorageError;
+
+    fn try_from(row: PaymentRow) -> Parsed<Self> {
+        let PaymentRow {
+            payment_id,
+            order_id,
+            method,
+            amount_minor,
+            currency,
+            status,
+            redirect_url,
+            transaction_id,
+            created_at,
+            updated_at,
+            paid_at,
+        } = row;
+        Ok(Self {
+            id: parse("external_payments.payment_id", payment_id, PaymentId::parse)?,
+            order_id: parse("external_payments.order_id", order_id, OrderId::parse)?,
+            method: parse("external_payments.method", method, FromStr::from_str)?,
+            price: money("external_payments.amount_minor and currency", amount_minor, currency)?,
+            status: parse("external_payments.status", status, FromStr::from_str)?,
+            redirect_url: parse_some("external_payments.redirect_url", redirect_url, RedirectUrl::parse)?,
+            transaction_id: parse_some("external_payments.transaction_id", transaction_id, TransactionId::parse)?,
+            created_at: created_at.0,
+            updated_at: updated_at.0,
+            paid_at: paid_at.map(|at| at.0),
+        })
+    }
+}
+
+/// A row of `paypal_payments`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = paypal_payments)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct PaypalRow {
+    pub payment_id: String,
+    pub status: String,
+    pub transaction_id: Option<String>,
+}
+
+/// A row of `webpay_payments`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = webpay_payments)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct WebpayRow {
+    pub payment_id: String,
+    pub status: String,
+    pub transaction_id: Option<String>,
+}
+
+/// A row of `inner_payments`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = inner_payments)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct InnerRow {
+    pub payment_id: String,
+    pub status: String,
+    pub user_id: Option<String>,
+}
+
+/// A row of `invoice_payments`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = invoice_payments)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct InvoiceRow {
+    pub payment_id: String,
+    pub status: String,
+    pub invoice_number: Option<String>,
+    pub receipt: Option<String>,
+}
+
+/// A row of the table that its payment's method keeps.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names are the providers' own")]
+pub enum RecordRow {
+    Paypal(PaypalRow),
+    Webpay(WebpayRow),
+    Inner(InnerRow),
+    Invoice(InvoiceRow),
+}
+
+impl RecordRow {
+    /// The row of this payment's record.
+    #[must_use]
+    pub fn new(payment_id: &PaymentId, record: MethodRecord) -> Self {
+        let payment_id = payment_id.to_string();
+        match record {
+            MethodRecord::Paypal { status, transaction_id } => Self::Paypal(PaypalRow {
+                payment_id,
+                status: status.to_string(),
+                transaction_id: transaction_id.map(|id| id.to_string()),
+            }),
+            MethodRecord::Webpay { status, transaction_id } => Self::Webpay(WebpayRow {
+                payment_id,
+                status: status.to_string(),
+                transaction_id: transaction_id.map(|id| id.to_string()),
+            }),
+            MethodRecord::Inner { status, user_id } => Self::Inner(InnerRow {
+                payment_id,
+                status: status.to_string(),
+                user_id: user_id.map(|id| id.to_string()),
+            }),
+            MethodRecord::Invoice { status, number, receipt } => Self::Invoice(InvoiceRow {
+                payment_id,
+                status: status.to_string(),
+                invoice_number: number.map(|number| number.to_string()),
+                receipt: receipt.map(|id| id.to_string()),
+            }),
+        }
+    }
+}
+
+/// A payment's row with those of the methods' tables; at most one of them is there.
+pub type RecordedRow = (PaymentRow, Option<PaypalRow>, Option<WebpayRow>, Option<InnerRow>, Option<InvoiceRow>);
+
+/// A payment with its method's record.
+///
+/// # Errors
+/// [`StorageError::Corrupt`], also when the method's record is not there.
+pub fn recorded_payment((payment, paypal, webpay, inner, invoice): RecordedRow) -> Parsed<RecordedPayment> {
+    let payment = ExternalPayment::try_from(payment)?;
+    let missing =
+        || StorageError::Corrupt { what: "payment without its method's record", value: payment.id.to_string() };
+    let transaction = |what, value| parse_some(what, value, TransactionId::parse);
+    let record = match payment.method {
+        PaymentMethod::Paypal => {
+            let PaypalRow { payment_id: _, status, transaction_id } = paypal.ok_or_else(missing)?;
+            Some(MethodRecord::Paypal {
+                status: parse("paypal_payments.status", status, FromStr::from_str)?,
+                transaction_id: transaction("paypal_payments.transaction_id", transaction_id)?,
+            })
+        }
+        PaymentMethod::Webpay => {
+            let WebpayRow { payment_id: _, status, transaction_id } = webpay.ok_or_else(missing)?;
+            Some(MethodRecord::Webpay {
+                status: parse("webpay_payments.status", status, FromStr::from_str)?,
+                transaction_id: transaction("webpay_payments.transaction_id", transaction_id)?,
+            })
+        }
+        PaymentMethod::Inner => {
+            let InnerRow { payment_id: _, status, user_id } = inner.ok_or_else(missing)?;
+            Some(MethodRecord::Inner {
+                status: parse("inner_payments.status", status, FromStr::from_str)?,
+                user_id: parse_some("inner_payments.user_id", user_id, UserId::parse)?,
+            })
+        }
+        PaymentMethod::Invoice => {
+            let InvoiceRow { payment_id: _, status, invoice_number, receipt } = invoice.ok_or_else(missing)?;
+            Some(MethodRecord::Invoice {
+                status: parse("invoice_payments.status", status, FromStr::from_str)?,
+                number: parse_some("invoice_payments.invoice_number", invoice_number, InvoiceNumber::parse)?,
+                receipt: transaction("invoice_payments.receipt", receipt)?,
+            })
+        }
+        PaymentMethod::Card
+        | PaymentMethod::Stripe
+        | PaymentMethod::Payu
+        | PaymentMethod::Fiobanka
+        | PaymentMethod::Comgate => None,
+    };
+    Ok(RecordedPayment { payment, record })
+}
+
+/// A row of `partial_refunds`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = partial_refunds)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct PartialRefundRow {
+    pub payment_id: String,
+    pub sent_at: At,
+}
+
+impl From<PartialRefund> for PartialRefundRow {
+    fn from(refund: PartialRefund) -> Self {
+        let PartialRefund { payment_id, sent_at } = refund;
+        Self { payment_id: payment_id.to_string(), sent_at: At(sent_at) }
+    }
+}
+
+impl TryFrom<PartialRefundRow> for PartialRefund {
+    type Error = StorageError;
+
+    fn try_from(row: PartialRefundRow) -> Parsed<Self> {
+        let PartialRefundRow { payment_id, sent_at } = row;
+        let payment_id = parse("partial_refunds.payment_id", payment_id, PaymentId::parse)?;
+        Ok(Self { payment_id, sent_at: sent_at.0 })
+    }
+}
+
+/// A row of `parked_deliveries`.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = parked_deliveries)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct ParkedRow {
+    pub delivery_id: Key,
+    pub payment_id: String,
+}
+
+impl ParkedRow {
+    /// The row of a delivery that has to wait for its payment; `None` for all others.
+    #[must_use]
+    pub fn of(delivery: &Delivery) -> Option<Self> {
+        let payment_id = delivery.payload.payment_id.as_ref()?.to_string();
+        let parked = delivery.outcome == Outcome::Parked;
+        parked.then_some(Self { delivery_id: Key(delivery.receipt.delivery_id), payment_id })
+    }
+}
+
+/// A row of `deliveries`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = deliveries)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct DeliveryRow {
+    pub delivery_id: Key,
+    pub received_at: At,
+    pub source: String,
+    pub payment_id: Option<String>,
+    pub order_id: Option<String>,
+    pub status: Option<String>,
+    pub event: Option<String>,
+    pub method: Option<String>,
+    pub amount: Option<String>,
+    pub currency: Option<String>,
+    pub sent_at: Option<At>,
+    pub transaction_id: Option<String>,
+    pub body_sha256: Option<Vec<u8>>,
+    pub key_name: Option<String>,
+    pub request_id: Option<String>,
+    pub outcome: String,
+    pub reason: Option<String>,
+    pub previous_status: Option<String>,
+    pub new_status: Option<String>,
+}
+
+impl From<Delivery> for DeliveryRow {
+    fn from(delivery: Delivery) -> Self {
+        let Delivery { receipt, payload, outcome, previous_status, new_status } = delivery;
+        let Receipt { delivery_id, received_at, source, body_sha256, key_name, request_id } = receipt;
+        let Payload { payment_id, order_id, status, event, method, amount, currency, sent_at, transaction_id } =
+            payload;
+        Self {
+            delivery_id: Key(delivery_id),
+            received_at: At(received_at),
+            source: source.to_string(),
+            payment_id: payment_id.map(|id| id.to_string()),
+            order_id: order_id.map(|id| id.to_string()),
+            status: status.map(|status| status.to_string()),
+            event: event.map(|event| event.to_string()),
+            method: method.map(|method| method.to_string()),
+            amount: amount.map(|amount| amount.to_string()),
+            currency: currency.map(|currency| currency.to_string()),
+            sent_at: sent_at.map(At),
+            transaction_id: transaction_id.map(|id| id.to_string()),
+            body_sha256: body_sha256.map(Vec::from),
+            key_name: key_name.map(|name| name.as_str().to_owned()),
+            request_id: request_id.map(|id| id.as_str().to_owned()),
+            outcome: outcome.kind().to_string(),
+            reason: outcome.reason().map(Into::into),
+            previous_status: previous_status.map(|status| status.to_string()),
+            new_status: new_status.map(|status| status.to_string()),
+        }
+    }
+}
+
+impl TryFrom<DeliveryRow> for Delivery {
+    type Error = StorageError;
+
+    fn try_from(row: DeliveryRow) -> Parsed<Self> {
+        let DeliveryRow {
+            delivery_id,
+            received_at,
+            source,
+            payment_id,
+            order_id,
+            status,
+            event,
+            method,
+            amount,
+            currency,
+            sent_at,
+            transaction_id,
+            body_sha256,
+            key_name,
+            request_id,
+            outcome,
+            reason,
+            previous_status,
+            new_status,
+        } = row;
+        let kind: OutcomeKind = parse("deliveries.outcome", outcome, FromStr::from_str)?;
+        let corrupt_reason =
+            || StorageError::Corrupt { what: "deliveries.reason", value: reason.clone().unwrap_or_default() };
+        let digest = |bytes: Vec<u8>| {
+            let length = bytes.len();
+            let corrupt =
+                move |_| StorageError::Corrupt { what: "deliveries.body_sha256", value: format!("{length} bytes") };
+            bytes.try_into().map_err(corrupt)
+        };
+        let request = |text: String| {
+            let parsed = RequestId::parse(&text);
+            parsed.ok_or(StorageError::Corrupt { what: "deliveries.request_id", value: text })
+        };
+        Ok(Self {
+            receipt: Receipt {
+                delivery_id: delivery_id.0,
+                received_at: received_at.0,
+                source: parse("deliveries.source", source, FromStr::from_str)?,
+                body_sha256: body_sha256.map(digest).transpose()?,
+                key_name: key_name.map(KeyName::from_stored),
+                request_id: request_id.map(request).transpose()?,
+            },
+            payload: Payload {
+                payment_id: parse_some("deliveries.payment_id", payment_id, PaymentId::parse)?,
+                order_id: parse_some("deliveries.order_id", order_id, OrderId::parse)?,
+                status: parse_some("deliveries.status", status, FromStr::from_str)?,
+                event: parse_some("deliveries.event", event, FromStr::from_str)?,
+                method: parse_some("deliveries.method", method, FromStr::from_str)?,
+                amount: parse_some("deliveries.amount", amount, FromStr::from_str)?,
+                currency: parse_some("deliveries.currency", currency, Currency::parse)?,
+                sent_at: sent_at.map(|at| at.0),
+                transaction_id: parse_some("deliveries.transaction_id", transaction_id, TransactionId::parse)?,
+            },
+            outcome: Outcome::from_parts(kind, reason.as_deref()).ok_or_else(corrupt_reason)?,
+            previous_status: parse_some("deliveries.previous_status", previous_status, FromStr::from_str)?,
+            new_status: parse_some("deliveries.new_status", new_status, FromStr::from_str)?,
+        })
+    }
+}
+
+/// A row of `events` without its number, which the database gives.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = events)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct EventRow {
+    pub kind: String,
+    pub order_id: String,
+    pub payment_id: String,
+    pub paid_at: Option<At>,
+    pub created_at: At,
+}
+
+impl From<Event> for EventRow {
+    fn from(event: Event) -> Self {
+        let Event { kind, order_id, payment_id, paid_at, created_at } = event;
+        Self {
+            kind: kind.to_string(),
+            order_id: order_id.to_string(),
+            payment_id: payment_id.to_string(),
+            paid_at: paid_at.map(At),
+            created_at: At(created_at),
+        }
+    }
+}
+
+/// Reads every row.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] for the first that cannot be understood.
+pub fn read_all<Row, T: TryFrom<Row, Error = StorageError>>(rows: Vec<Row>) -> Parsed<Vec<T>> {
+    rows.into_iter().map(T::try_from).collect()
+}
+
+/// Opens the books at what was read.
+///
+/// # Errors
+/// [`StorageError::Corrupt`], also when a payment's order is asked for and is not there.
+pub fn open_books(
+    keys: &Keys,
+    payments: Vec<PaymentRow>,
+    orders: Vec<OrderRow>,
+    partial_refunds: Vec<PartialRefundRow>,
+    waiting: Vec<DeliveryRow>,
+) -> Parsed<Books> {
+    let payments: Vec<ExternalPayment> = read_all(payments)?;
+    let orders: Vec<Order> = read_all(orders)?;
+    let there: BTreeSet<&OrderId> = orders.iter().map(|order| &order.id).collect();
+    let missing =
+        |payment: &&ExternalPayment| keys.orders.contains(&payment.order_id) && !there.contains(&payment.order_id);
+    if let Some(payment) = payments.iter().find(missing) {
+        return Err(StorageError::Corrupt { what: "payment without its order", value: payment.id.to_string() });
+    }
+    Ok(Books::open(payments, orders, read_all(partial_refunds)?, read_all(waiting)?))
+}

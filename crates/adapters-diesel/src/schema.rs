@@ -1,0 +1,143 @@
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::columns::sql_types::*;
+
+    orders (order_id) {
+        order_id -> Text,
+        amount_minor -> BigInt,
+        currency -> Text,
+        status -> Text,
+        paid_by -> Nullable<Text>,
+        paid_at -> Nullable<Moment>,
+        created_at -> Moment,
+        updated_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::columns::sql_types::*;
+
+    external_payments (payment_id) {
+        payment_id -> Text,
+        order_id -> Text,
+        method -> Text,
+        amount_minor -> BigInt,
+        currency -> Text,
+        status -> Text,
+        redirect_url -> Nullable<Text>,
+        transaction_id -> Nullable<Text>,
+        created_at -> Moment,
+        updated_at -> Moment,
+        paid_at -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
+    paypal_payments (payment_id) {
+        payment_id -> Text,
+        status -> Text,
+        transaction_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    webpay_payments (payment_id) {
+        payment_id -> Text,
+        status -> Text,
+        transaction_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    inner_payments (payment_id) {
+        payment_id -> Text,
+        status -> Text,
+        user_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    invoice_payments (payment_id) {
+        payment_id -> Text,
+        status -> Text,
+        invoice_number -> Nullable<Text>,
+        receipt -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::columns::sql_types::*;
+
+    partial_refunds (payment_id, sent_at) {
+        payment_id -> Text,
+        sent_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::columns::sql_types::*;
+
+    deliveries (delivery_id) {
+        delivery_id -> Identifier,
+        received_at -> Moment,
+        source -> Text,
+        payment_id -> Nullable<Text>,
+        order_id -> Nullable<Text>,
+        status -> Nullable<Text>,
+        event -> Nullable<Text>,
+        method -> Nullable<Text>,
+        amount -> Nullable<Text>,
+        currency -> Nullable<Text>,
+        sent_at -> Nullable<Moment>,
+        transaction_id -> Nullable<Text>,
+        body_sha256 -> Nullable<Binary>,
+        key_name -> Nullable<Text>,
+        request_id -> Nullable<Text>,
+        outcome -> Text,
+        reason -> Nullable<Text>,
+        previous_status -> Nullable<Text>,
+        new_status -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::columns::sql_types::*;
+
+    parked_deliveries (delivery_id) {
+        delivery_id -> Identifier,
+        payment_id -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::columns::sql_types::*;
+
+    events (event_id) {
+        event_id -> BigInt,
+        kind -> Text,
+        order_id -> Text,
+        payment_id -> Text,
+        paid_at -> Nullable<Moment>,
+        created_at -> Moment,
+    }
+}
+
+diesel::joinable!(paypal_payments -> external_payments (payment_id));
+diesel::joinable!(webpay_payments -> external_payments (payment_id));
+diesel::joinable!(inner_payments -> external_payments (payment_id));
+diesel::joinable!(invoice_payments -> external_payments (payment_id));
+diesel::joinable!(parked_deliveries -> deliveries (delivery_id));
+
+diesel::allow_tables_to_appear_in_same_query!(
+    external_payments,
+    paypal_payments,
+    webpay_payments,
+    inner_payments,
+    invoice_payments,
+);
+diesel::allow_tables_to_appear_in_same_query!(deliveries, parked_deliveries);

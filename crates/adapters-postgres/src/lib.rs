@@ -1,0 +1,10 @@
+//! The ledger in PostgreSQL, for production and for any number of replicas: row locks, one statement per
+//! table whatever the size of the batch, and the migrations. The rows' meaning lives in `adapters-diesel`.
+
+mod connecting;
+mod ledger;
+mod queries;
+mod statements;
+
+pub use connecting::migrate;
+pub use ledger::PostgresLedger;

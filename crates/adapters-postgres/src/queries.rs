@@ -1,0 +1,21 @@
+adapters_diesel::define_queries!(diesel::PgConnection);
+
+/// Locks these payments, as far as they are registered, in the order of their ids.
+pub(crate) fn lock_payments(connection: &mut PgConnection, ids: &BTreeSet<PaymentId>) -> QueryResult<Vec<PaymentRow>> {
+    external_payments::table
+        .filter(external_payments::payment_id.eq_any(ids.iter().map(PaymentId::as_str)))
+        .order(external_payments::payment_id)
+        .select(PaymentRow::as_select())
+        .for_no_key_update()
+        .load(connection)
+}
+
+/// Locks these orders, as far as they exist, in the order of their ids.
+pub(crate) fn lock_orders(connection: &mut PgConnection, ids: &BTreeSet<OrderId>) -> QueryResult<Vec<OrderRow>> {
+    orders::table
+        .filter(orders::order_id.eq_any(ids.iter().map(OrderId::as_str)))
+        .order(orders::order_id)
+        .select(OrderRow::as_select())
+        .for_no_key_update()
+        .load(connection)
+}

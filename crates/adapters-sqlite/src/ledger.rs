@@ -1,0 +1,117 @@
+use std::fmt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use adapters_diesel::schema::{deliveries, events};
+use adapters_diesel::{
+    DeliveryRow, EventRow, LedgerOptions, ParkedRow, StorageError, build_pool, open_books, retry_races, up_to_date,
+};
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
+use domain::{Books, Changes, Delivery, DeliveryId, OrderId, PaymentId};
+use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory};
+
+use crate::connecting::{MIGRATIONS, Session};
+use crate::queries;
+
+/// The ledger in an SQLite file.
+pub struct SqliteLedger {
+    pool: Pool<ConnectionManager<SqliteConnection>>,
+    /// SQLite lets one connection write at a time and has the others poll for their turn; waiting here is
+    /// fair and costs nothing.
+    writing: Mutex<()>,
+}
+
+impl SqliteLedger {
+    /// A ledger in the database in this file. It is opened when the ledger is first asked.
+    #[must_use]
+    pub fn open(path: &Path, options: LedgerOptions) -> Self {
+        let manager = ConnectionManager::new(path.to_string_lossy());
+        let session = Session { busy_timeout: options.patience };
+        Self { pool: build_pool(manager, options, session), writing: Mutex::new(()) }
+    }
+
+    fn connection(&self) -> Result<PooledConnection<ConnectionManager<SqliteConnection>>, LedgerError> {
+        self.pool.get().map_err(|error| LedgerError::Unavailable(error.into()))
+    }
+
+    /// Reads in one snapshot.
+    fn read<T>(&self, read: impl FnMut(&mut SqliteConnection) -> Result<T, StorageError>) -> Result<T, LedgerError> {
+        let connection: &mut SqliteConnection = &mut *self.connection()?;
+        Ok(connection.transaction(read)?)
+    }
+}
+
+impl fmt::Debug for SqliteLedger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SqliteLedger").field("connections", &self.pool.state()).finish()
+    }
+}
+
+impl Ledger for SqliteLedger {
+    fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self.connection()?;
+        // An immediate transaction locks the whole database, and with it every key.
+        Ok(retry_races(|| connection.immediate_transaction(|connection| amend(connection, keys, act)))?)
+    }
+
+    fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
+        self.read(|connection| queries::payment_history(connection, id))
+    }
+
+    fn order(&self, id: &OrderId) -> Result<Option<OrderHistory>, LedgerError> {
+        self.read(|connection| queries::order_history(connection, id))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, LedgerError> {
+        self.read(|connection| queries::delivery(connection, id))
+    }
+
+    fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError> {
+        self.read(|connection| queries::filtered_deliveries(connection, filter))
+    }
+
+    fn check(&self) -> Result<(), LedgerError> {
+        up_to_date(&mut self.connection()?, MIGRATIONS)
+    }
+}
+
+fn amend(connection: &mut SqliteConnection, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), StorageError> {
+    let payments = queries::payments(connection, &keys.payments)?;
+    let orders = queries::orders(connection, &keys.orders)?;
+    let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
+    let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
+    let mut books = open_books(keys, payments, orders, partial_refunds, waiting)?;
+    act(&mut books);
+    Ok(store(connection, books.close())?)
+}
+
+fn store(connection: &mut SqliteConnection, changes: Changes) -> QueryResult<()> {
+    let Changes {
+        added_orders,
+        added_payments,
+        changed_orders,
+        changed_payments,
+        partial_refunds,
+        deliveries,
+        unparked,
+        events,
+    } = changes;
+    queries::add(connection, added_orders, added_payments)?;
+    for payment in changed_payments {
+        queries::update_payment(connection, payment)?;
+    }
+    for order in changed_orders {
+        queries::update_order(connection, order)?;
+    }
+    let parked = deliveries.iter().filter_map(ParkedRow::of).collect();
+    for delivery in deliveries {
+        diesel::insert_into(deliveries::table).values(DeliveryRow::from(delivery)).execute(connection)?;
+    }
+    queries::store_rarities(connection, parked, unparked, partial_refunds)?;
+    for event in events {
+        diesel::insert_into(events::table).values(EventRow::from(event)).execute(connection)?;
+    }
+    Ok(())
+}

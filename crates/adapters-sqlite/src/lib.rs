@@ -1,0 +1,9 @@
+//! The ledger in an SQLite file, for a single machine: the default, embedded in the binary. One writer at a
+//! time, readers beside it, and the migrations. The rows' meaning lives in `adapters-diesel`.
+
+mod connecting;
+mod ledger;
+mod queries;
+
+pub use connecting::migrate;
+pub use ledger::SqliteLedger;

@@ -1,0 +1,10 @@
+DROP TABLE events;
+DROP TABLE parked_deliveries;
+DROP TABLE deliveries;
+DROP TABLE partial_refunds;
+DROP TABLE invoice_payments;
+DROP TABLE inner_payments;
+DROP TABLE webpay_payments;
+DROP TABLE paypal_payments;
+DROP TABLE external_payments;
+DROP TABLE orders;
