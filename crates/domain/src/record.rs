@@ -56,4 +56,14 @@ impl MethodRecord {
             | PaymentMethod::Comgate => None,
         }
     }
+
+    /// What only this method needed to know at registration.
+    #[must_use]
+    pub fn into_details(self) -> RecordDetails {
+        match self {
+            Self::Paypal { .. } | Self::Webpay { .. } => RecordDetails::default(),
+            Self::Inner { user_id, .. } => RecordDetails { user_id, ..RecordDetails::default() },
+            Self::Invoice { number, .. } => RecordDetails { invoice_number: number, ..RecordDetails::default() },
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Points in time as senders write them.
 
-use chrono::{DateTime, Datelike, SubsecRound, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 
 /// The text is no RFC 3339 time between the years 0 and 9999 (in UTC).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +18,9 @@ pub fn parse_timestamp(text: &str) -> Result<DateTime<Utc>, TimestampError> {
     if !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
         return Err(TimestampError);
     }
-    let time = DateTime::parse_from_rfc3339(text).map_err(|_| TimestampError)?.with_timezone(&Utc).trunc_subsecs(6);
+    let time = DateTime::parse_from_rfc3339(text).map_err(|_| TimestampError)?;
+    // By way of the count of microseconds, which has no leap seconds: databases have none either.
+    let time = DateTime::from_timestamp_micros(time.timestamp_micros()).ok_or(TimestampError)?;
     if (0..=9999).contains(&time.year()) { Ok(time) } else { Err(TimestampError) }
 }
 
@@ -31,6 +33,11 @@ mod tests {
         let utc = parse_timestamp("2025-01-01T12:00:00.5Z").expect("valid");
         assert_eq!(parse_timestamp("2025-01-01T14:00:00.500+02:00"), Ok(utc));
         assert_eq!(parse_timestamp("2025-01-01T12:00:00.500000999Z"), Ok(utc));
+    }
+
+    #[test]
+    fn a_leap_second_is_the_second_after_it() {
+        assert_eq!(parse_timestamp("2016-12-31T23:59:60.5Z"), parse_timestamp("2017-01-01T00:00:00.5Z"));
     }
 
     #[test]
