@@ -1,1 +1,17 @@
-//! x
+//! The HTTP interface on actix-web: routes, wire formats, authentication and problem responses. It knows the
+//! use cases and the ports; neither SQL nor any other adapter.
+
+mod authentication;
+mod body;
+mod context;
+mod desk;
+pub mod documents;
+mod problem;
+mod routes;
+mod server;
+mod wire;
+
+pub use authentication::{ApiKeys, SigningSecretError, SigningSecrets, WebhookAuthentication};
+pub use context::Traffic;
+pub use desk::Desk;
+pub use server::{Listening, ServerSettings, Stop, listen};

@@ -6,5 +6,6 @@ mod ledger;
 mod queries;
 mod statements;
 
+pub use adapters_diesel::{ConnectError, LedgerOptions};
 pub use connecting::migrate;
 pub use ledger::PostgresLedger;

@@ -5,5 +5,6 @@ mod connecting;
 mod ledger;
 mod queries;
 
+pub use adapters_diesel::{ConnectError, LedgerOptions};
 pub use connecting::migrate;
 pub use ledger::SqliteLedger;

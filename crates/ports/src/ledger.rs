@@ -165,6 +165,14 @@ pub struct DeliveryFilter {
     pub limit: i64,
 }
 
+impl DeliveryFilter {
+    /// The newest of all.
+    #[must_use]
+    pub fn newest(limit: i64) -> Self {
+        Self { payment: None, order: None, outcome: None, since: None, before: None, limit }
+    }
+}
+
 /// Why a ledger did not do what it was asked to. Nothing of it was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {

@@ -1,17 +1,17 @@
-use domain::{Delivery, DeliveryId, ExternalPayment, Order, Outcome, Receipt, Settlement, Source};
-use ports::{Clock, Keys, Ledger, LedgerError};
+use domain::{Delivery, DeliveryId, MethodRecord, Order, Outcome, Receipt, Settlement, Source};
+use ports::{Clock, Keys, Ledger, LedgerError, RecordedPayment};
 
 use crate::{Caller, delivery_id};
 
 /// What came of a replay, or would come of it.
 #[derive(Debug, Clone)]
 pub struct Replay {
+    /// Whether it was only tried.
+    pub dry_run: bool,
     /// The entry that it left, or would leave.
     pub settlement: Settlement,
-    /// The payment afterwards, if it is registered.
-    pub payment: Option<ExternalPayment>,
-    /// The order that the delivery names, afterwards, if it is the payment's.
-    pub order: Option<Order>,
+    /// The payment and its order afterwards, if the payment is registered.
+    pub afterwards: Option<(RecordedPayment, Order)>,
 }
 
 /// Why a delivery was not applied again.
@@ -45,7 +45,7 @@ pub fn replay_delivery(
     }
     let notification = original.payload.notification().ok_or(ReplayError::NotReplayable)?;
     let now = clock.now();
-    let replay = ledger.amend(&Keys::of_notifications([&notification]), |books| {
+    let (settlement, payment, order) = ledger.amend(&Keys::of_notifications([&notification]), |books| {
         let receipt = Receipt {
             delivery_id: delivery_id(now),
             received_at: now,
@@ -58,9 +58,15 @@ pub fn replay_delivery(
         if dry_run {
             books.discard();
         }
-        let payment = books.payment(&notification.payment_id).cloned();
-        let order = payment.as_ref().and_then(|payment| books.order(&payment.order_id)).cloned();
-        Replay { settlement, payment, order }
+        (settlement, books.payment(&notification.payment_id).cloned(), books.order(&notification.order_id).cloned())
     })?;
-    Ok(replay)
+    let stored = ledger.payment(&notification.payment_id)?;
+    let afterwards = payment.zip(stored).map(|(payment, stored)| {
+        let details = stored.payment.record.map(MethodRecord::into_details).unwrap_or_default();
+        let record = MethodRecord::of(&payment, details);
+        // The delivery may name another order than the payment's, which then has not changed.
+        let order = order.filter(|order| order.id == payment.order_id).unwrap_or(stored.order);
+        (RecordedPayment { payment, record }, order)
+    });
+    Ok(Replay { dry_run, settlement, afterwards })
 }

@@ -1,0 +1,39 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test demo check fmt compose-up compose-down
+
+KEYS := PAYMENT_API_KEY PORTAL_API_KEY OPERATOR_API_KEY
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: ## build and serve on the embedded SQLite store
+	@scripts/bootstrap
+	cargo build --release --locked
+	@scripts/run
+
+test: ## run every test, those on a real PostgreSQL included
+	@scripts/bootstrap postgres
+	scripts/with-postgres cargo test --workspace --locked
+
+demo: ## show the whole life of a payment, on a temporary store or on DATABASE_URL
+	@scripts/bootstrap
+	cargo build --release --locked
+	cargo run --release --locked --package simulator --bin demo
+
+check: ## what CI runs: format, lints, tests, documentation
+	@scripts/bootstrap postgres
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	scripts/with-postgres cargo test --workspace --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	! git grep -nIE '[[:blank:]]+$$' -- . ':!*.http'
+
+fmt: ## format the code
+	cargo fmt --all
+
+compose-up: ## build the image and start it with PostgreSQL, on 127.0.0.1:8080
+	@scripts/write-env $(KEYS) POSTGRES_PASSWORD
+	docker compose up --build --detach --wait
+
+compose-down: ## stop what compose-up started; the data stay in the volume
+	docker compose down

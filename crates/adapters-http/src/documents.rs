@@ -1,0 +1,332 @@
+//! What stands in responses (contract §8). The commands print the same documents.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use domain::{Delivery, ExternalPayment, MethodRecord, Money, Order, Payload, PaymentStatus, Receipt, Settlement};
+use ports::{OrderHistory, PaymentHistory, RecordedPayment};
+use serde::Serialize;
+use usecases::Replay;
+
+/// A time as documents show it: RFC 3339 in UTC with milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub String);
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self(time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+/// A payment.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct PaymentDocument {
+    pub payment_id: String,
+    pub order_id: String,
+    pub payment_method: &'static str,
+    pub amount: String,
+    pub currency: &'static str,
+    pub status: &'static str,
+    pub redirect_url: Option<String>,
+    pub provider_transaction_id: Option<String>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub paid_at: Option<Timestamp>,
+    pub record: Option<RecordDocument>,
+}
+
+impl From<RecordedPayment> for PaymentDocument {
+    fn from(recorded: RecordedPayment) -> Self {
+        let RecordedPayment { payment, record } = recorded;
+        let ExternalPayment {
+            id,
+            order_id,
+            method,
+            price,
+            status,
+            redirect_url,
+            transaction_id,
+            created_at,
+            updated_at,
+            paid_at,
+        } = payment;
+        let (amount, currency) = amount_and_currency(price);
+        Self {
+            payment_id: id.to_string(),
+            order_id: order_id.to_string(),
+            payment_method: method.into(),
+            amount,
+            currency,
+            status: status.into(),
+            redirect_url: redirect_url.map(|url| url.to_string()),
+            provider_transaction_id: transaction_id.map(|id| id.to_string()),
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
+            paid_at: paid_at.map(Into::into),
+            record: record.map(Into::into),
+        }
+    }
+}
+
+/// The record of a payment's method.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub enum RecordDocument {
+    Paypal { status: &'static str, transaction_id: Option<String> },
+    Webpay { status: &'static str, transaction_id: Option<String> },
+    Inner { status: &'static str, user_id: Option<String> },
+    Invoice { status: &'static str, invoice_number: Option<String>, receipt: Option<String> },
+}
+
+impl From<MethodRecord> for RecordDocument {
+    fn from(record: MethodRecord) -> Self {
+        let word = <&'static str>::from;
+        match record {
+            MethodRecord::Paypal { status, transaction_id } => {
+                Self::Paypal { status: word(status), transaction_id: transaction_id.map(|id| id.to_string()) }
+            }
+            MethodRecord::Webpay { status, transaction_id } => {
+                Self::Webpay { status: word(status), transaction_id: transaction_id.map(|id| id.to_string()) }
+            }
+            MethodRecord::Inner { status, user_id } => {
+                Self::Inner { status: word(status), user_id: user_id.map(|id| id.to_string()) }
+            }
+            MethodRecord::Invoice { status, number, receipt } => Self::Invoice {
+                status: word(status),
+                invoice_number: number.map(|number| number.to_string()),
+                receipt: receipt.map(|id| id.to_string()),
+            },
+        }
+    }
+}
+
+/// An order.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct OrderDocument {
+    pub order_id: String,
+    pub amount: String,
+    pub currency: &'static str,
+    pub status: &'static str,
+    pub paid_by: Option<String>,
+    pub paid_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl From<Order> for OrderDocument {
+    fn from(order: Order) -> Self {
+        let Order { id, price, status, paid_by, paid_at, created_at, updated_at } = order;
+        let (amount, currency) = amount_and_currency(price);
+        Self {
+            order_id: id.to_string(),
+            amount,
+            currency,
+            status: status.into(),
+            paid_by: paid_by.map(|id| id.to_string()),
+            paid_at: paid_at.map(Into::into),
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
+        }
+    }
+}
+
+/// An audit entry.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct DeliveryDocument {
+    /// `null` for an entry that a dry run would leave.
+    pub delivery_id: Option<String>,
+    pub received_at: Timestamp,
+    pub source: &'static str,
+    pub payment_id: Option<String>,
+    pub order_id: Option<String>,
+    pub status: Option<&'static str>,
+    pub event: Option<&'static str>,
+    pub payment_method: Option<&'static str>,
+    pub sent_at: Option<Timestamp>,
+    pub provider_transaction_id: Option<String>,
+    pub body_sha256: Option<String>,
+    pub key_name: Option<String>,
+    pub outcome: &'static str,
+    pub reason: Option<String>,
+    pub previous_status: Option<&'static str>,
+    pub new_status: Option<&'static str>,
+    pub request_id: Option<String>,
+}
+
+impl From<Delivery> for DeliveryDocument {
+    fn from(delivery: Delivery) -> Self {
+        let Delivery { receipt, payload, outcome, previous_status, new_status } = delivery;
+        let Receipt { delivery_id, received_at, source, body_sha256, key_name, request_id } = receipt;
+        let Payload {
+            payment_id,
+            order_id,
+            status,
+            event,
+            method,
+            // Kept so that a replay compares them again; the contract does not show them.
+            amount: _,
+            currency: _,
+            sent_at,
+            transaction_id,
+        } = payload;
+        let word = <&'static str as From<PaymentStatus>>::from;
+        Self {
+            delivery_id: Some(delivery_id.to_string()),
+            received_at: received_at.into(),
+            source: source.into(),
+            payment_id: payment_id.map(|id| id.to_string()),
+            order_id: order_id.map(|id| id.to_string()),
+            status: status.map(word),
+            event: event.map(word),
+            payment_method: method.map(Into::into),
+            sent_at: sent_at.map(Into::into),
+            provider_transaction_id: transaction_id.map(|id| id.to_string()),
+            body_sha256: body_sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+            key_name: key_name.map(|name| name.as_str().to_owned()),
+            outcome: outcome.kind().into(),
+            reason: outcome.reason().map(Into::into),
+            previous_status: previous_status.map(word),
+            new_status: new_status.map(word),
+            request_id: request_id.map(|id| id.as_str().to_owned()),
+        }
+    }
+}
+
+fn amount_and_currency(price: Money) -> (String, &'static str) {
+    (price.amount().to_string(), price.currency().code())
+}
+
+/// What a settled callback is answered with.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct SettledDocument {
+    pub status: &'static str,
+    pub outcome: &'static str,
+    pub delivery_id: String,
+    pub payment_id: Option<String>,
+    pub order_id: Option<String>,
+}
+
+impl From<Delivery> for SettledDocument {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            status: "success",
+            outcome: delivery.outcome.kind().into(),
+            delivery_id: delivery.receipt.delivery_id.to_string(),
+            payment_id: delivery.payload.payment_id.map(|id| id.to_string()),
+            order_id: delivery.payload.order_id.map(|id| id.to_string()),
+        }
+    }
+}
+
+/// A payment with its order and its audit entries.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct PaymentHistoryDocument {
+    pub payment: PaymentDocument,
+    pub order: OrderDocument,
+    pub deliveries: Vec<DeliveryDocument>,
+}
+
+impl From<PaymentHistory> for PaymentHistoryDocument {
+    fn from(history: PaymentHistory) -> Self {
+        let PaymentHistory { payment, order, deliveries } = history;
+        Self {
+            payment: payment.into(),
+            order: order.into(),
+            deliveries: deliveries.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// An order with its payments.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct OrderHistoryDocument {
+    pub order: OrderDocument,
+    pub payments: Vec<PaymentDocument>,
+}
+
+impl From<OrderHistory> for OrderHistoryDocument {
+    fn from(history: OrderHistory) -> Self {
+        let OrderHistory { order, payments } = history;
+        Self { order: order.into(), payments: payments.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// What a registration is answered with.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct RegistrationDocument {
+    pub status: &'static str,
+    pub applied: Vec<&'static str>,
+    pub payment: PaymentDocument,
+    pub order: OrderDocument,
+}
+
+impl RegistrationDocument {
+    /// The answer: whether the payment is new, what came of the notifications that had waited, and how it
+    /// stands.
+    #[must_use]
+    pub fn new(status: &'static str, applied: &[Settlement], history: PaymentHistory) -> Self {
+        Self {
+            status,
+            applied: applied.iter().map(|settlement| settlement.delivery.outcome.kind().into()).collect(),
+            payment: history.payment.into(),
+            order: history.order.into(),
+        }
+    }
+}
+
+/// A page of the audit trail.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct DeliveriesDocument {
+    pub deliveries: Vec<DeliveryDocument>,
+    pub next_cursor: Option<String>,
+}
+
+impl DeliveriesDocument {
+    /// The page of the first `limit`; where more are given, another page follows.
+    #[must_use]
+    pub fn page(mut deliveries: Vec<Delivery>, limit: usize) -> Self {
+        let more = deliveries.len() > limit;
+        deliveries.truncate(limit);
+        let last = deliveries.last().filter(|_| more);
+        let next_cursor = last.map(|delivery| delivery.receipt.delivery_id.to_string());
+        Self { deliveries: deliveries.into_iter().map(Into::into).collect(), next_cursor }
+    }
+}
+
+/// What a replay is answered with.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct ReplayDocument {
+    pub outcome: &'static str,
+    pub dry_run: bool,
+    pub delivery: DeliveryDocument,
+    pub payment: Option<PaymentDocument>,
+    pub order: Option<OrderDocument>,
+}
+
+impl From<Replay> for ReplayDocument {
+    fn from(replay: Replay) -> Self {
+        let Replay { dry_run, settlement, afterwards } = replay;
+        let outcome = settlement.delivery.outcome.kind().into();
+        let mut delivery = DeliveryDocument::from(settlement.delivery);
+        if dry_run {
+            delivery.delivery_id = None;
+        }
+        let (payment, order) = afterwards.unzip();
+        Self { outcome, dry_run, delivery, payment: payment.map(Into::into), order: order.map(Into::into) }
+    }
+}

@@ -1,0 +1,249 @@
+//! What went wrong, as RFC 9457 problem details.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use domain::{Mismatch, RequestId};
+use ports::LedgerError;
+use serde::Serialize;
+use usecases::ReceiveError;
+
+use crate::context::X_REQUEST_ID;
+use crate::wire::FieldError;
+
+/// When a caller that was turned away may try again, in seconds.
+const RETRY_AFTER_S: u32 = 1;
+
+/// What kind of problem it is; the words of the contract.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    title: &'static str,
+}
+
+impl Kind {
+    const fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
+        Self { status, code, title }
+    }
+}
+
+static METHOD_NOT_ALLOWED: Kind = Kind::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed");
+static UNAUTHORIZED: Kind = Kind::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated");
+static UNSUPPORTED_MEDIA_TYPE: Kind =
+    Kind::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type");
+static PAYLOAD_TOO_LARGE: Kind = Kind::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "Payload too large");
+static INVALID_PAYLOAD: Kind = Kind::new(StatusCode::BAD_REQUEST, "invalid_payload", "Invalid payload");
+static INVALID_REQUEST: Kind = Kind::new(StatusCode::BAD_REQUEST, "invalid_request", "Invalid request");
+static PAYMENT_NOT_FOUND: Kind = Kind::new(StatusCode::NOT_FOUND, "payment_not_found", "Payment not found");
+static ORDER_MISMATCH: Kind = Kind::new(StatusCode::BAD_REQUEST, "order_mismatch", "Another order");
+static AMOUNT_MISMATCH: Kind = Kind::new(StatusCode::BAD_REQUEST, "amount_mismatch", "Another amount");
+static CURRENCY_MISMATCH: Kind = Kind::new(StatusCode::BAD_REQUEST, "currency_mismatch", "Another currency");
+static NOT_FOUND: Kind = Kind::new(StatusCode::NOT_FOUND, "not_found", "Not found");
+static PAYMENT_CONFLICT: Kind = Kind::new(StatusCode::CONFLICT, "payment_conflict", "Registered otherwise");
+static ORDER_CONFLICT: Kind = Kind::new(StatusCode::CONFLICT, "order_conflict", "Order costs something else");
+static ORDER_PAID: Kind = Kind::new(StatusCode::CONFLICT, "order_paid", "Order is paid");
+static NOT_REPLAYABLE: Kind = Kind::new(StatusCode::CONFLICT, "not_replayable", "Not replayable");
+static UNAVAILABLE: Kind = Kind::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable");
+static PROCESSING_ERROR: Kind = Kind::new(StatusCode::INTERNAL_SERVER_ERROR, "processing_error", "Processing error");
+
+/// An answer other than success. Becomes a response at one place, the middleware that knows the request's id.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub(crate) kind: &'static Kind,
+    pub(crate) detail: Cow<'static, str>,
+    pub(crate) errors: Vec<FieldError>,
+    pub(crate) allow: Option<&'static str>,
+    /// What the caller need not know and the log must.
+    pub(crate) cause: Option<Arc<dyn Error + Send + Sync>>,
+    pub(crate) request_id: Option<RequestId>,
+}
+
+/// The body of the response.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProblemDocument<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    parked: bool,
+}
+
+impl Problem {
+    fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new(), allow: None, cause: None, request_id: None }
+    }
+
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::new(&METHOD_NOT_ALLOWED, format!("this address takes {allow}")) }
+    }
+
+    pub(crate) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(&UNAUTHORIZED, detail)
+    }
+
+    pub(crate) fn unsupported_media_type() -> Self {
+        Self::new(&UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json")
+    }
+
+    pub(crate) fn payload_too_large(bytes_max: usize) -> Self {
+        Self::new(&PAYLOAD_TOO_LARGE, format!("the body may have at most {bytes_max} bytes"))
+    }
+
+    pub(crate) fn incomplete_payload() -> Self {
+        Self::new(&INVALID_PAYLOAD, "the body ended too early")
+    }
+
+    pub(crate) fn invalid_payload(errors: Vec<FieldError>) -> Self {
+        let detail = "the body is not what this address takes; errors lists every bad field";
+        Self { errors, ..Self::new(&INVALID_PAYLOAD, detail) }
+    }
+
+    pub(crate) fn invalid_request(errors: Vec<FieldError>) -> Self {
+        let detail = "the query is not what this address takes; errors lists every bad parameter";
+        Self { errors, ..Self::new(&INVALID_REQUEST, detail) }
+    }
+
+    pub(crate) fn payment_not_found() -> Self {
+        let detail = "no such payment is registered yet; the notification is kept and applied when it is";
+        Self::new(&PAYMENT_NOT_FOUND, detail)
+    }
+
+    pub(crate) fn contradiction(mismatch: Mismatch) -> Self {
+        match mismatch {
+            Mismatch::OrderMismatch => Self::new(&ORDER_MISMATCH, "the payment is registered for another order"),
+            Mismatch::AmountMismatch => Self::new(&AMOUNT_MISMATCH, "the payment is registered with another amount"),
+            Mismatch::CurrencyMismatch => {
+                Self::new(&CURRENCY_MISMATCH, "the payment is registered in another currency")
+            }
+        }
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(&NOT_FOUND, "there is nothing at this address")
+    }
+
+    pub(crate) fn payment_conflict() -> Self {
+        let detail = "the payment is registered with another order, amount, currency or method";
+        Self::new(&PAYMENT_CONFLICT, detail)
+    }
+
+    pub(crate) fn order_conflict() -> Self {
+        Self::new(&ORDER_CONFLICT, "the order has another amount or currency")
+    }
+
+    pub(crate) fn order_paid() -> Self {
+        Self::new(&ORDER_PAID, "the order has been paid")
+    }
+
+    pub(crate) fn not_replayable() -> Self {
+        Self::new(&NOT_REPLAYABLE, "a delivery that could not be understood cannot be applied")
+    }
+
+    pub(crate) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(&UNAVAILABLE, detail)
+    }
+
+    /// Anything that should not have happened.
+    pub(crate) fn processing_error(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::caused(Arc::from(cause.into()))
+    }
+
+    fn caused(cause: Arc<dyn Error + Send + Sync>) -> Self {
+        let detail = "the request could not be processed; nothing has changed";
+        Self { cause: Some(cause), ..Self::new(&PROCESSING_ERROR, detail) }
+    }
+
+    /// The problem that another error of the HTTP layer amounts to.
+    pub(crate) fn from_error(error: &actix_web::Error) -> Self {
+        if let Some(problem) = error.as_error::<Self>() {
+            return problem.clone();
+        }
+        match error.as_response_error().status_code() {
+            StatusCode::NOT_FOUND => Self::not_found(),
+            status if status.is_client_error() => Self::new(&INVALID_REQUEST, "the request cannot be understood"),
+            _ => Self::processing_error(error.to_string()),
+        }
+    }
+}
+
+impl From<Arc<LedgerError>> for Problem {
+    fn from(error: Arc<LedgerError>) -> Self {
+        match *error {
+            LedgerError::Unavailable(_) => {
+                Self { cause: Some(error), ..Self::unavailable("the database is out of reach or too busy; try again") }
+            }
+            LedgerError::Outdated { pending } => {
+                Self::unavailable(format!("the database has {pending} pending migrations"))
+            }
+            LedgerError::Corrupt { .. } | LedgerError::Refused(_) => Self::caused(error),
+        }
+    }
+}
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        Arc::new(error).into()
+    }
+}
+
+impl From<ReceiveError> for Problem {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Full => Self::unavailable("too many callbacks are waiting to be settled; try again"),
+            ReceiveError::Ledger(error) => error.into(),
+            ReceiveError::Lost => Self::processing_error(error),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.kind.code, self.detail)
+    }
+}
+
+impl Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.kind.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.kind.status);
+        response.content_type("application/problem+json");
+        if let Some(allow) = self.allow {
+            response.insert_header((header::ALLOW, allow));
+        }
+        match self.kind.status {
+            StatusCode::SERVICE_UNAVAILABLE => response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S)),
+            StatusCode::UNAUTHORIZED => response.insert_header((header::WWW_AUTHENTICATE, "X-API-Key")),
+            _ => &mut response,
+        };
+        let document = ProblemDocument {
+            r#type: format!("urn:payment-callback:problem:{}", self.kind.code),
+            title: self.kind.title,
+            status: self.kind.status.as_u16(),
+            detail: &self.detail,
+            code: self.kind.code,
+            request_id: self.request_id.as_ref().map(RequestId::as_str),
+            errors: &self.errors,
+            parked: std::ptr::eq(self.kind, &PAYMENT_NOT_FOUND),
+        };
+        if let Some(request_id) = &self.request_id {
+            response.insert_header((X_REQUEST_ID, request_id.as_str()));
+        }
+        response.body(serde_json::to_vec(&document).unwrap_or_default())
+    }
+}

@@ -1,0 +1,60 @@
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Json, Path};
+use domain::DeliveryId;
+use usecases::{ReplayError, replay_delivery};
+
+use crate::context::Context;
+use crate::desk::Desk;
+use crate::documents::{DeliveriesDocument, DeliveryDocument, ReplayDocument};
+use crate::problem::Problem;
+use crate::server::OperatorKeys;
+use crate::wire::{DeliveriesQuery, read_deliveries_query, read_dry_run};
+
+/// `GET /api/deliveries`
+pub(crate) async fn list(
+    request: HttpRequest,
+    keys: Data<OperatorKeys>,
+    desk: Data<Desk>,
+) -> Result<Json<DeliveriesDocument>, Problem> {
+    keys.authenticate(request.headers())?;
+    let DeliveriesQuery { filter, limit } =
+        read_deliveries_query(request.query_string()).map_err(Problem::invalid_request)?;
+    let deliveries = desk.ask(move |ledger, _| ledger.deliveries(&filter)).await??;
+    Ok(Json(DeliveriesDocument::page(deliveries, limit)))
+}
+
+/// `GET /api/deliveries/{id}`
+pub(crate) async fn show(
+    request: HttpRequest,
+    id: Path<String>,
+    keys: Data<OperatorKeys>,
+    desk: Data<Desk>,
+) -> Result<Json<DeliveryDocument>, Problem> {
+    keys.authenticate(request.headers())?;
+    let id = DeliveryId::parse(&id).ok_or_else(Problem::not_found)?;
+    let delivery = desk.ask(move |ledger, _| ledger.delivery(id)).await??;
+    delivery.map(|delivery| Json(delivery.into())).ok_or_else(Problem::not_found)
+}
+
+/// `POST /api/deliveries/{id}/replay`
+pub(crate) async fn replay(
+    request: HttpRequest,
+    id: Path<String>,
+    context: Context,
+    keys: Data<OperatorKeys>,
+    desk: Data<Desk>,
+) -> Result<Json<ReplayDocument>, Problem> {
+    let caller = context.caller(keys.authenticate(request.headers())?);
+    let dry_run = read_dry_run(request.query_string()).map_err(Problem::invalid_request)?;
+    let id = DeliveryId::parse(&id).ok_or_else(Problem::not_found)?;
+    let replay = desk.ask(move |ledger, clock| replay_delivery(ledger, clock, id, dry_run, &caller)).await?;
+    let replay = replay.map_err(|error| match error {
+        ReplayError::NotFound => Problem::not_found(),
+        ReplayError::NotReplayable => Problem::not_replayable(),
+        ReplayError::Ledger(error) => error.into(),
+    })?;
+    if !dry_run {
+        super::webhook::log(&context, &replay.settlement);
+    }
+    Ok(Json(replay.into()))
+}

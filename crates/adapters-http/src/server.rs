@@ -1,0 +1,141 @@
+//! The server: its settings, its parts, and how it stops.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use slog::Logger;
+use usecases::{GroupCommit, ReceiveNotification};
+
+use crate::authentication::{ApiKeys, WebhookAuthentication};
+use crate::context::{Surroundings, Traffic, surround};
+use crate::desk::Desk;
+use crate::routes::{self, Webhook};
+
+/// How the server behaves.
+#[derive(Debug)]
+pub struct ServerSettings {
+    /// Where it listens: a host and a port; port 0 picks a free one.
+    pub bind_address: String,
+    /// How long an idle connection stays open.
+    pub keep_alive: Duration,
+    /// The longest that anyone waits for an answer.
+    pub response_deadline: Duration,
+    /// The largest body, in bytes.
+    pub body_bytes_max: usize,
+    /// What callbacks must bear.
+    pub webhook_authentication: WebhookAuthentication,
+    /// The portal's keys.
+    pub portal_keys: ApiKeys,
+    /// The operators' keys.
+    pub operator_keys: ApiKeys,
+}
+
+/// The keys of the portal's own calls.
+pub(crate) struct PortalKeys(ApiKeys);
+
+/// The keys of operators' calls.
+pub(crate) struct OperatorKeys(ApiKeys);
+
+impl Deref for PortalKeys {
+    type Target = ApiKeys;
+
+    fn deref(&self) -> &ApiKeys {
+        &self.0
+    }
+}
+
+impl Deref for OperatorKeys {
+    type Target = ApiKeys;
+
+    fn deref(&self) -> &ApiKeys {
+        &self.0
+    }
+}
+
+/// The largest body, in bytes.
+pub(crate) struct BodyBytesMax(pub(crate) usize);
+
+/// A server that listens.
+pub struct Listening {
+    /// Answers requests as long as it is polled.
+    pub server: Server,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+    /// Stops it.
+    pub stop: Stop,
+}
+
+/// Binds the address and starts to listen.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn listen(
+    settings: ServerSettings,
+    intake: Arc<GroupCommit>,
+    receive: ReceiveNotification,
+    desk: Desk,
+    log: Logger,
+) -> std::io::Result<Listening> {
+    let ServerSettings {
+        bind_address,
+        keep_alive,
+        response_deadline,
+        body_bytes_max,
+        webhook_authentication: authentication,
+        portal_keys,
+        operator_keys,
+    } = settings;
+    let traffic = Arc::new(Traffic::default());
+    let surroundings = web::Data::new(Surroundings { log, traffic: Arc::clone(&traffic), response_deadline });
+    let webhook = web::Data::new(Webhook { authentication, body_bytes_max, receive });
+    let portal_keys = web::Data::new(PortalKeys(portal_keys));
+    let operator_keys = web::Data::new(OperatorKeys(operator_keys));
+    let bytes_max = web::Data::new(BodyBytesMax(body_bytes_max));
+    let (desk, intake) = (web::Data::new(desk), web::Data::new(intake));
+    let app = move || {
+        App::new()
+            .wrap(from_fn(surround))
+            .app_data(surroundings.clone())
+            .app_data(webhook.clone())
+            .app_data(portal_keys.clone())
+            .app_data(operator_keys.clone())
+            .app_data(bytes_max.clone())
+            .app_data(desk.clone())
+            .app_data(intake.clone())
+            .configure(routes::configure)
+    };
+    let server =
+        HttpServer::new(app).keep_alive(keep_alive).disable_signals().shutdown_timeout(1).bind(bind_address)?;
+    let addresses = server.addrs();
+    let server = server.run();
+    let stop = Stop { handle: server.handle(), traffic };
+    Ok(Listening { server, addresses, stop })
+}
+
+/// Stops a server without losing what is in flight.
+pub struct Stop {
+    handle: ServerHandle,
+    traffic: Arc<Traffic>,
+}
+
+impl Stop {
+    /// Stops accepting connections, lets the requests in flight be answered for at most `patience`, and ends
+    /// the server. Connections that are merely kept open do not hold it up.
+    pub async fn stop(self, patience: Duration) {
+        self.traffic.drain();
+        self.handle.pause().await;
+        let quiet = async {
+            while self.traffic.in_flight() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Whoever is still not answered then may send again.
+        let _ = tokio::time::timeout(patience, quiet).await;
+        self.handle.stop(false).await;
+    }
+}

@@ -1,0 +1,12 @@
+//! What stands in requests, parsed once into the domain's values.
+
+mod fields;
+mod json;
+mod notification;
+mod query;
+mod registration;
+
+pub(crate) use fields::FieldError;
+pub(crate) use notification::{InvalidNotification, read_notification};
+pub(crate) use query::{DeliveriesQuery, read_deliveries_query, read_dry_run};
+pub(crate) use registration::read_registration;

@@ -1,0 +1,69 @@
+//! The commands: one file each.
+
+mod deliveries;
+mod migrate;
+mod order;
+mod payment;
+mod register;
+mod replay;
+mod send;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::{DATABASE_HELP, SECRETS_HELP};
+
+/// Receives payment notifications and settles each payment exactly once
+#[derive(Debug, Parser)]
+#[command(
+    name = "payment-callback",
+    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COMMIT"), ")"),
+    after_help = SECRETS_HELP,
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Apply pending migrations, then listen for callbacks
+    #[command(after_help = SECRETS_HELP)]
+    Serve(serve::Serve),
+    /// Apply pending migrations and say which
+    #[command(after_help = DATABASE_HELP)]
+    Migrate(migrate::Migrate),
+    /// Register an expected payment
+    #[command(after_help = DATABASE_HELP)]
+    Register(register::Register),
+    /// Post a callback to a running service the way the upstream does
+    #[command(after_help = send::KEY_HELP)]
+    Send(send::Send),
+    /// Show a payment with its whole history
+    #[command(after_help = DATABASE_HELP)]
+    Payment(payment::Payment),
+    /// Show an order with its payments
+    #[command(after_help = DATABASE_HELP)]
+    Order(order::Order),
+    /// Show the audit trail, newest first
+    #[command(after_help = DATABASE_HELP)]
+    Deliveries(deliveries::Deliveries),
+    /// Apply a stored delivery again, through the same rule
+    #[command(after_help = DATABASE_HELP)]
+    Replay(replay::Replay),
+}
+
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(command) => command.run(),
+        Command::Migrate(command) => command.run(),
+        Command::Register(command) => command.run(),
+        Command::Send(command) => command.run(),
+        Command::Payment(command) => command.run(),
+        Command::Order(command) => command.run(),
+        Command::Deliveries(command) => command.run(),
+        Command::Replay(command) => command.run(),
+    }
+}

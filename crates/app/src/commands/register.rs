@@ -1,0 +1,74 @@
+use std::process::ExitCode;
+
+use adapters_http::documents::RegistrationDocument;
+use anyhow::Context as _;
+use clap::Args;
+use domain::{
+    Currency, Decimal, InvoiceNumber, Money, OrderId, PaymentId, PaymentMethod, RecordDetails, RedirectUrl,
+    Registration, RegistrationOutcome, UserId,
+};
+use usecases::{Caller, register_payment};
+
+use crate::clock::SystemClock;
+use crate::output::{self, Format};
+use crate::settings::{self, SettingsError};
+
+#[derive(Debug, Args)]
+pub(crate) struct Register {
+    /// The id that payments-microservice gave the payment
+    #[arg(long, env = "REGISTER_PAYMENT_ID", value_name = "ID", value_parser = PaymentId::parse)]
+    payment_id: PaymentId,
+    /// The order that it is for
+    #[arg(long, env = "REGISTER_ORDER_ID", value_name = "ID", value_parser = OrderId::parse)]
+    order_id: OrderId,
+    /// What is to be paid, in units of the currency, such as 29.00
+    #[arg(long, env = "REGISTER_AMOUNT", value_name = "DECIMAL")]
+    amount: Decimal,
+    /// The currency, as ISO 4217
+    #[arg(long, env = "REGISTER_CURRENCY", value_name = "CODE", value_parser = Currency::parse)]
+    currency: Currency,
+    /// How it is made: webpay, inner, invoice, paypal, card, stripe, payu, fiobanka, comgate
+    #[arg(long, env = "REGISTER_METHOD", value_name = "METHOD", value_parser = output::word::<PaymentMethod>)]
+    method: PaymentMethod,
+    /// Where the portal sends the customer
+    #[arg(long, env = "REGISTER_REDIRECT_URL", value_name = "URL", value_parser = RedirectUrl::parse)]
+    redirect_url: Option<RedirectUrl>,
+    /// For an invoice: its number
+    #[arg(long, env = "REGISTER_INVOICE_NUMBER", value_name = "NUMBER", value_parser = InvoiceNumber::parse)]
+    invoice_number: Option<InvoiceNumber>,
+    /// For an inner payment: whose balance pays
+    #[arg(long, env = "REGISTER_USER_ID", value_name = "ID", value_parser = UserId::parse)]
+    user_id: Option<UserId>,
+    #[command(flatten)]
+    format: Format,
+}
+
+impl Register {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { payment_id, order_id, amount, currency, method, redirect_url, invoice_number, user_id, format } =
+            self;
+        let price = Money::new(amount, currency).map_err(|error| SettingsError::new("--amount", error.to_string()))?;
+        let details = RecordDetails { invoice_number, user_id };
+        let registration = Registration { payment_id, order_id, price, method, redirect_url, details };
+        let ledger = settings::database_url()?.ledger_for_command()?;
+        let registered = register_payment(&*ledger, &SystemClock, &registration, &Caller::default())?;
+        let status = match registered.outcome {
+            RegistrationOutcome::Registered => "registered",
+            RegistrationOutcome::Exists => "exists",
+            RegistrationOutcome::PaymentConflict => {
+                anyhow::bail!("the payment is registered with another order, amount, currency or method")
+            }
+            RegistrationOutcome::OrderConflict => anyhow::bail!("the order has another amount or currency"),
+        };
+        let history = ledger.payment(&registration.payment_id)?.context("the payment is gone")?;
+        let document = RegistrationDocument::new(status, &registered.applied, history);
+        format.print(&document, |document| {
+            println!("{}: {}", document.status, document.payment.payment_id);
+            if !document.applied.is_empty() {
+                println!("applied what had waited for it: {}", document.applied.join(", "));
+            }
+            output::payment(&document.payment);
+            output::order(&document.order);
+        })
+    }
+}

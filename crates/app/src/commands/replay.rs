@@ -1,0 +1,44 @@
+use std::process::ExitCode;
+
+use adapters_http::documents::ReplayDocument;
+use anyhow::Context as _;
+use clap::Args;
+use domain::{DeliveryId, OutcomeKind};
+use usecases::{Caller, replay_delivery};
+
+use crate::clock::SystemClock;
+use crate::output::{self, Format};
+use crate::settings;
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The delivery's id
+    #[arg(value_name = "DELIVERY", value_parser = delivery_id)]
+    id: DeliveryId,
+    /// Only show what would change
+    #[arg(long, env = "REPLAY_DRY_RUN")]
+    dry_run: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+impl Replay {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let ledger = settings::database_url()?.ledger_for_command()?;
+        let replay = replay_delivery(&*ledger, &SystemClock, self.id, self.dry_run, &Caller::default())
+            .context("the delivery was not applied")?;
+        let outcome = replay.settlement.delivery.outcome.kind();
+        self.format.print(&ReplayDocument::from(replay), |document| {
+            println!("{}: {}", if document.dry_run { "would be" } else { "outcome" }, document.outcome);
+            output::deliveries(std::slice::from_ref(&document.delivery));
+            document.payment.iter().for_each(output::payment);
+            document.order.iter().for_each(output::order);
+        })?;
+        let refused = matches!(outcome, OutcomeKind::Parked | OutcomeKind::Rejected);
+        Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+fn delivery_id(text: &str) -> Result<DeliveryId, &'static str> {
+    DeliveryId::parse(text).ok_or("must be a delivery's id")
+}

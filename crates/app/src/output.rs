@@ -1,0 +1,138 @@
+//! What commands print: documents for scripts, tables for people.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use adapters_http::documents::{DeliveryDocument, OrderDocument, PaymentDocument, RecordDocument};
+use clap::Args;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use strum::VariantNames;
+
+/// How to print.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Format {
+    /// Print the same JSON documents that the HTTP interface gives
+    #[arg(long, env = "OUTPUT_JSON")]
+    json: bool,
+}
+
+impl Format {
+    /// Prints the document, or what `for_people` prints of it.
+    pub(crate) fn print<T: Serialize>(self, document: &T, for_people: impl FnOnce(&T)) -> anyhow::Result<ExitCode> {
+        if self.json {
+            let mut stdout = io::stdout().lock();
+            serde_json::to_writer_pretty(&mut stdout, document)?;
+            writeln!(stdout)?;
+        } else {
+            for_people(document);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Reads one of the words of an enumeration.
+pub(crate) fn word<T: FromStr + VariantNames>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("must be one of {}", T::VARIANTS.join(", ")))
+}
+
+pub(crate) fn payment(payment: &PaymentDocument) {
+    let PaymentDocument {
+        payment_id,
+        order_id,
+        payment_method,
+        amount,
+        currency,
+        status,
+        redirect_url,
+        provider_transaction_id,
+        created_at,
+        updated_at,
+        paid_at,
+        record,
+    } = payment;
+    let mut lines = vec![
+        ("payment", payment_id.clone()),
+        ("order", order_id.clone()),
+        ("status", (*status).to_owned()),
+        ("amount", format!("{amount} {currency}")),
+        ("method", (*payment_method).to_owned()),
+        ("transaction", provider_transaction_id.clone().unwrap_or_default()),
+        ("redirect URL", redirect_url.clone().unwrap_or_default()),
+        ("registered", created_at.0.clone()),
+        ("updated", updated_at.0.clone()),
+        ("paid", paid_at.as_ref().map(|time| time.0.clone()).unwrap_or_default()),
+    ];
+    lines.extend(record.iter().map(|record| ("record", describe(record))));
+    print_lines(lines);
+}
+
+fn describe(record: &RecordDocument) -> String {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    match record {
+        RecordDocument::Paypal { status, transaction_id } => {
+            format!("PayPal, {status}, transaction {}", or_none(transaction_id))
+        }
+        RecordDocument::Webpay { status, transaction_id } => {
+            format!("WebPay, {status}, transaction {}", or_none(transaction_id))
+        }
+        RecordDocument::Inner { status, user_id } => format!("inner, {status}, user {}", or_none(user_id)),
+        RecordDocument::Invoice { status, invoice_number, receipt } => {
+            format!("invoice {}, {status}, receipt {}", or_none(invoice_number), or_none(receipt))
+        }
+    }
+}
+
+pub(crate) fn order(order: &OrderDocument) {
+    let OrderDocument { order_id, amount, currency, status, paid_by, paid_at, created_at, updated_at } = order;
+    print_lines(vec![
+        ("order", order_id.clone()),
+        ("status", (*status).to_owned()),
+        ("amount", format!("{amount} {currency}")),
+        ("paid by", paid_by.clone().unwrap_or_default()),
+        ("paid", paid_at.as_ref().map(|time| time.0.clone()).unwrap_or_default()),
+        ("created", created_at.0.clone()),
+        ("updated", updated_at.0.clone()),
+    ]);
+}
+
+/// The audit trail, a line each.
+pub(crate) fn deliveries(deliveries: &[DeliveryDocument]) {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["received", "delivery", "source", "payment", "reported", "outcome", "moved", "key"]);
+    for delivery in deliveries {
+        let reported = match (delivery.status, delivery.event) {
+            (Some(status), Some(event)) if status != event => format!("{status}/{event}"),
+            (status, _) => status.unwrap_or_default().to_owned(),
+        };
+        let outcome = match &delivery.reason {
+            Some(reason) => format!("{} ({reason})", delivery.outcome),
+            None => delivery.outcome.to_owned(),
+        };
+        let moved = match (delivery.previous_status, delivery.new_status) {
+            (Some(previous), Some(new)) if previous != new => format!("{previous} → {new}"),
+            (_, new) => new.unwrap_or_default().to_owned(),
+        };
+        table.add_row([
+            delivery.received_at.0.clone(),
+            delivery.delivery_id.clone().unwrap_or_default(),
+            delivery.source.to_owned(),
+            delivery.payment_id.clone().unwrap_or_default(),
+            reported,
+            outcome,
+            moved,
+            delivery.key_name.clone().unwrap_or_default(),
+        ]);
+    }
+    println!("{table}");
+}
+
+/// Prints names and values beneath each other, without those that have no value.
+fn print_lines(lines: Vec<(&str, String)>) {
+    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        println!("{name:<13} {value}");
+    }
+    println!();
+}

@@ -1,0 +1,310 @@
+//! Where settings come from: the command line, the environment, a `.env` file, the defaults, in this order.
+//! Keys and secrets, and the database's URL that may hold one, come from the environment alone.
+
+use std::error::Error as _;
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind as IoErrorKind;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use adapters_http::{ApiKeys, SigningSecrets, WebhookAuthentication};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, ValueEnum};
+use secrecy::SecretString;
+
+use crate::commands::Cli;
+use crate::store::DatabaseUrl;
+
+/// A setting is bad or missing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} {reason}")]
+pub(crate) struct SettingsError {
+    variable: &'static str,
+    reason: String,
+}
+
+impl SettingsError {
+    pub(crate) fn new(variable: &'static str, reason: impl Into<String>) -> Self {
+        Self { variable, reason: reason.into() }
+    }
+}
+
+/// What `--help` says of the settings that are no options.
+pub(crate) const SECRETS_HELP: &str = "\
+Settings that only the environment (or a .env file in the working directory) gives:
+  DATABASE_URL            the ledger, postgres://… or sqlite://PATH (made if absent)
+                          [default: sqlite://data/payment-callback.sqlite3]
+  PAYMENT_API_KEY         key(s) that a callback must bear in X-API-Key, separated by commas;
+                          required unless WEBHOOK_AUTH=signature
+  PAYMENT_WEBHOOK_SECRET  whsec_… secret(s) of signed callbacks, separated by spaces; required unless
+                          WEBHOOK_AUTH=api-key
+  PORTAL_API_KEY          key(s) of the portal's own calls; unset: they answer 401
+  OPERATOR_API_KEY        key(s) of operators' calls; unset: they answer 401";
+
+/// What `--help` says of the one setting that a command on the ledger needs.
+pub(crate) const DATABASE_HELP: &str = "\
+Needs from the environment (or a .env file in the working directory):
+  DATABASE_URL            the ledger, postgres://… or sqlite://PATH
+                          [default: sqlite://data/payment-callback.sqlite3]";
+
+/// How the database is used.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DatabaseSettings {
+    /// All connections of the process
+    #[arg(long, env, hide_env_values = true, value_name = "CONNECTIONS", default_value = "8",
+          value_parser = whole_number::<1, 1000>)]
+    pub(crate) database_pool_size: u64,
+
+    /// How long the start waits for the database, in seconds
+    #[arg(long, env, hide_env_values = true, value_name = "SECONDS", default_value = "30",
+          value_parser = whole_number::<0, 3600>)]
+    database_wait_s: u64,
+}
+
+impl DatabaseSettings {
+    pub(crate) fn wait(&self) -> Duration {
+        Duration::from_secs(self.database_wait_s)
+    }
+}
+
+/// How the service behaves.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServiceSettings {
+    /// Where to listen, as host and port; port 0 picks a free one
+    #[arg(long, env, hide_env_values = true, value_name = "HOST:PORT", default_value = "127.0.0.1:8080",
+          value_parser = host_and_port)]
+    pub(crate) bind_address: String,
+
+    /// What a callback must bear
+    #[arg(long, env, hide_env_values = true, value_name = "WHAT", default_value = "api-key")]
+    webhook_auth: WebhookAuth,
+
+    /// The longest a callback waits for its answer, in milliseconds (the upstream hangs up after 5000)
+    #[arg(long, env, hide_env_values = true, value_name = "MILLISECONDS", default_value = "4000",
+          value_parser = whole_number::<1, 600_000>)]
+    response_deadline_ms: u64,
+
+    /// The largest body, in bytes
+    #[arg(long, env, hide_env_values = true, value_name = "BYTES", default_value = "65536",
+          value_parser = whole_number::<1, 16_777_216>)]
+    pub(crate) body_bytes_max: u64,
+
+    /// Callbacks that may wait to be settled; beyond it they are answered 503 at once
+    #[arg(long, env, hide_env_values = true, value_name = "CALLBACKS", default_value = "4096",
+          value_parser = whole_number::<1, 1_000_000>)]
+    pub(crate) intake_queue_max: u64,
+
+    /// How long an idle connection stays open, in seconds
+    #[arg(long, env, hide_env_values = true, value_name = "SECONDS", default_value = "75",
+          value_parser = whole_number::<1, 86_400>)]
+    keep_alive_s: u64,
+
+    /// The least level that is logged
+    #[arg(long, env, hide_env_values = true, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: LogLevel,
+
+    /// The `service` of every log record: letters, digits, - and _
+    #[arg(long, env, hide_env_values = true, value_name = "NAME", default_value = "payment-callback",
+          value_parser = service_name)]
+    pub(crate) service_name: String,
+}
+
+impl ServiceSettings {
+    pub(crate) fn response_deadline(&self) -> Duration {
+        Duration::from_millis(self.response_deadline_ms)
+    }
+
+    pub(crate) fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.keep_alive_s)
+    }
+
+    /// What callbacks must bear. Fails closed: what is asked for must be there.
+    pub(crate) fn webhook_authentication(&self) -> Result<WebhookAuthentication, SettingsError> {
+        Ok(match self.webhook_auth {
+            WebhookAuth::ApiKey => WebhookAuthentication::ApiKey(payment_keys()?),
+            WebhookAuth::Signature => WebhookAuthentication::Signature(signing_secrets()?),
+            WebhookAuth::Both => WebhookAuthentication::Both(payment_keys()?, signing_secrets()?),
+        })
+    }
+
+    /// The word for what callbacks must bear.
+    pub(crate) fn webhook_auth(&self) -> String {
+        self.webhook_auth.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WebhookAuth {
+    /// A key in X-API-Key
+    ApiKey,
+    /// A signature (Standard Webhooks)
+    Signature,
+    /// Each of them
+    Both,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Failures
+    Error,
+    /// What is suspicious or refused
+    Warn,
+    /// What the service does
+    Info,
+    /// How it does it
+    Debug,
+}
+
+impl From<LogLevel> for slog::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warning,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+        }
+    }
+}
+
+/// Reads the command line and the environment. Says what is wrong in one line, or prints the help that was
+/// asked for; either way the exit code is the error.
+pub(crate) fn read() -> Result<Cli, ExitCode> {
+    match dotenvy::from_path(".env") {
+        Ok(()) => {}
+        Err(dotenvy::Error::Io(error)) if error.kind() == IoErrorKind::NotFound => {}
+        // Its own words would show the line, and what is secret in it.
+        Err(_) => {
+            eprintln!("payment-callback: .env cannot be read: it must be lines of NAME=value");
+            return Err(ExitCode::from(2));
+        }
+    }
+    let command = Cli::command();
+    match ignore_empty(command.clone()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => Ok(cli),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            // The help names every variable, also those that are empty.
+            let shown = command.try_get_matches().map_err(|error| error.print()).is_err();
+            Err(if shown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Err(error) => {
+            eprintln!("payment-callback: {}", one_line(&command, &error));
+            Err(ExitCode::from(2))
+        }
+    }
+}
+
+/// An empty value is an unset one.
+fn ignore_empty(command: clap::Command) -> clap::Command {
+    let ignore = |argument: clap::Arg| match argument.get_env() {
+        Some(name) if environment(name).is_none() => argument.env(clap::builder::Resettable::Reset),
+        _ => argument,
+    };
+    command.mut_args(ignore).mut_subcommands(ignore_empty)
+}
+
+/// What is wrong in one line that names the variable and never shows its value.
+fn one_line(command: &clap::Command, error: &clap::Error) -> String {
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.split_whitespace().next().unwrap_or_default(),
+        _ => "",
+    };
+    let long = argument.strip_prefix("--").unwrap_or_default();
+    let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let variable = arguments.filter(|known| known.get_long() == Some(long)).find_map(clap::Arg::get_env);
+    let name = variable.map_or_else(|| argument.to_owned(), |name| format!("{} ({argument})", name.display()));
+    match (error.kind(), error.source(), error.get(ContextKind::ValidValue)) {
+        (ErrorKind::ValueValidation, Some(source), _) => format!("{name} {source}"),
+        (ErrorKind::InvalidValue, _, Some(ContextValue::Strings(words))) => {
+            format!("{name} must be one of {}", words.join(", "))
+        }
+        _ => {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            format!("{} (try --help)", first.join(" "))
+        }
+    }
+}
+
+/// A variable of the environment; an empty one is unset.
+fn environment(name: impl AsRef<OsStr>) -> Option<OsString> {
+    #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn variable(name: &'static str) -> Result<Option<String>, SettingsError> {
+    environment(name).map(OsString::into_string).transpose().map_err(|_| SettingsError::new(name, "must be UTF-8"))
+}
+
+pub(crate) fn database_url() -> Result<DatabaseUrl, SettingsError> {
+    let url = variable("DATABASE_URL")?;
+    DatabaseUrl::parse(url.as_deref().unwrap_or("sqlite://data/payment-callback.sqlite3"))
+        .map_err(|reason| SettingsError::new("DATABASE_URL", reason))
+}
+
+/// The keys of a group of callers; without any, nobody may call.
+pub(crate) fn api_keys(name: &'static str) -> Result<ApiKeys, SettingsError> {
+    Ok(variable(name)?.map(|keys| ApiKeys::parse(&SecretString::from(keys))).unwrap_or_default())
+}
+
+fn payment_keys() -> Result<ApiKeys, SettingsError> {
+    let keys = api_keys("PAYMENT_API_KEY")?;
+    if keys.is_empty() { Err(SettingsError::new("PAYMENT_API_KEY", "is not set")) } else { Ok(keys) }
+}
+
+fn signing_secrets() -> Result<SigningSecrets, SettingsError> {
+    let secrets =
+        secret("PAYMENT_WEBHOOK_SECRET")?.ok_or_else(|| SettingsError::new("PAYMENT_WEBHOOK_SECRET", "is not set"))?;
+    SigningSecrets::parse(&secrets).map_err(|error| SettingsError::new("PAYMENT_WEBHOOK_SECRET", error.to_string()))
+}
+
+/// A secret, for those who bear it.
+pub(crate) fn secret(name: &'static str) -> Result<Option<SecretString>, SettingsError> {
+    Ok(variable(name)?.map(SecretString::from))
+}
+
+fn whole_number<const MIN: u64, const MAX: u64>(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| (MIN..=MAX).contains(number));
+    number.ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
+}
+
+fn host_and_port(text: &str) -> Result<String, &'static str> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("must be a host and a port, such as 127.0.0.1:8080"),
+    }
+}
+
+fn service_name(text: &str) -> Result<String, &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 64 letters, digits, - and _")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_is_also_an_environment_variable() {
+        let command = Cli::command();
+        let mut seen = HashSet::new();
+        for subcommand in command.get_subcommands() {
+            for option in subcommand.get_opts().filter(|option| option.get_id() != "help") {
+                assert!(option.get_env().is_some(), "{} --{}", subcommand.get_name(), option.get_id());
+                seen.insert(option.get_env());
+            }
+        }
+        assert!(seen.len() > 10, "the options were looked at");
+    }
+}
