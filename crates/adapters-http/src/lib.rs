@@ -6,6 +6,7 @@ mod body;
 mod context;
 mod desk;
 pub mod documents;
+mod logging;
 mod problem;
 mod routes;
 mod server;

@@ -56,11 +56,11 @@ static PROCESSING_ERROR: Kind = Kind::new(StatusCode::INTERNAL_SERVER_ERROR, "pr
 pub(crate) struct Problem {
     pub(crate) kind: &'static Kind,
     pub(crate) detail: Cow<'static, str>,
-    pub(crate) errors: Vec<FieldError>,
-    pub(crate) allow: Option<&'static str>,
+    errors: Vec<FieldError>,
+    allow: Option<&'static str>,
     /// What the caller need not know and the log must.
     pub(crate) cause: Option<Arc<dyn Error + Send + Sync>>,
-    pub(crate) request_id: Option<RequestId>,
+    request_id: Option<RequestId>,
 }
 
 /// The body of the response.
@@ -154,6 +154,10 @@ impl Problem {
         Self::new(&UNAVAILABLE, detail)
     }
 
+    pub(crate) fn too_slow() -> Self {
+        Self::unavailable("the answer took too long; it is safe to send this again")
+    }
+
     /// Anything that should not have happened.
     pub(crate) fn processing_error(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::caused(Arc::from(cause.into()))
@@ -162,6 +166,11 @@ impl Problem {
     fn caused(cause: Arc<dyn Error + Send + Sync>) -> Self {
         let detail = "the request could not be processed; nothing has changed";
         Self { cause: Some(cause), ..Self::new(&PROCESSING_ERROR, detail) }
+    }
+
+    /// The problem as the answer to this request.
+    pub(crate) fn of_request(self, request_id: &RequestId) -> Self {
+        Self { request_id: Some(request_id.clone()), ..self }
     }
 
     /// The problem that another error of the HTTP layer amounts to.

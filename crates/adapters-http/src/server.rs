@@ -1,7 +1,6 @@
 //! The server: its settings, its parts, and how it stops.
 
 use std::net::SocketAddr;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,26 +35,10 @@ pub struct ServerSettings {
 }
 
 /// The keys of the portal's own calls.
-pub(crate) struct PortalKeys(ApiKeys);
+pub(crate) struct PortalKeys(pub(crate) ApiKeys);
 
 /// The keys of operators' calls.
-pub(crate) struct OperatorKeys(ApiKeys);
-
-impl Deref for PortalKeys {
-    type Target = ApiKeys;
-
-    fn deref(&self) -> &ApiKeys {
-        &self.0
-    }
-}
-
-impl Deref for OperatorKeys {
-    type Target = ApiKeys;
-
-    fn deref(&self) -> &ApiKeys {
-        &self.0
-    }
-}
+pub(crate) struct OperatorKeys(pub(crate) ApiKeys);
 
 /// The largest body, in bytes.
 pub(crate) struct BodyBytesMax(pub(crate) usize);

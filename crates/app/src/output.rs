@@ -100,30 +100,26 @@ pub(crate) fn order(order: &OrderDocument) {
 /// The audit trail, a line each.
 pub(crate) fn deliveries(deliveries: &[DeliveryDocument]) {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["received", "delivery", "source", "payment", "reported", "outcome", "moved", "key"]);
+    table.load_style(presets::NOTHING);
+    table.set_header(["RECEIVED", "SOURCE", "REPORTED", "OUTCOME", "MOVED", "PAYMENT", "DELIVERY", "REASON"]);
     for delivery in deliveries {
         let reported = match (delivery.status, delivery.event) {
             (Some(status), Some(event)) if status != event => format!("{status}/{event}"),
-            (status, _) => status.unwrap_or_default().to_owned(),
-        };
-        let outcome = match &delivery.reason {
-            Some(reason) => format!("{} ({reason})", delivery.outcome),
-            None => delivery.outcome.to_owned(),
+            (status, _) => status.unwrap_or("?").to_owned(),
         };
         let moved = match (delivery.previous_status, delivery.new_status) {
             (Some(previous), Some(new)) if previous != new => format!("{previous} → {new}"),
-            (_, new) => new.unwrap_or_default().to_owned(),
+            _ => "-".to_owned(),
         };
         table.add_row([
-            delivery.received_at.0.clone(),
-            delivery.delivery_id.clone().unwrap_or_default(),
-            delivery.source.to_owned(),
-            delivery.payment_id.clone().unwrap_or_default(),
-            reported,
-            outcome,
-            moved,
-            delivery.key_name.clone().unwrap_or_default(),
+            &delivery.received_at.0,
+            delivery.source,
+            &reported,
+            delivery.outcome,
+            &moved,
+            delivery.payment_id.as_deref().unwrap_or("?"),
+            delivery.delivery_id.as_deref().unwrap_or("-"),
+            delivery.reason.as_deref().unwrap_or_default(),
         ]);
     }
     println!("{table}");

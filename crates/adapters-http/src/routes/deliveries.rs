@@ -6,6 +6,7 @@ use usecases::{ReplayError, replay_delivery};
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::{DeliveriesDocument, DeliveryDocument, ReplayDocument};
+use crate::logging::log_settlement;
 use crate::problem::Problem;
 use crate::server::OperatorKeys;
 use crate::wire::{DeliveriesQuery, read_deliveries_query, read_dry_run};
@@ -16,7 +17,7 @@ pub(crate) async fn list(
     keys: Data<OperatorKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<DeliveriesDocument>, Problem> {
-    keys.authenticate(request.headers())?;
+    keys.0.authenticate(request.headers())?;
     let DeliveriesQuery { filter, limit } =
         read_deliveries_query(request.query_string()).map_err(Problem::invalid_request)?;
     let deliveries = desk.ask(move |ledger, _| ledger.deliveries(&filter)).await??;
@@ -30,7 +31,7 @@ pub(crate) async fn show(
     keys: Data<OperatorKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<DeliveryDocument>, Problem> {
-    keys.authenticate(request.headers())?;
+    keys.0.authenticate(request.headers())?;
     let id = DeliveryId::parse(&id).ok_or_else(Problem::not_found)?;
     let delivery = desk.ask(move |ledger, _| ledger.delivery(id)).await??;
     delivery.map(|delivery| Json(delivery.into())).ok_or_else(Problem::not_found)
@@ -44,7 +45,7 @@ pub(crate) async fn replay(
     keys: Data<OperatorKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<ReplayDocument>, Problem> {
-    let caller = context.caller(keys.authenticate(request.headers())?);
+    let caller = context.caller(keys.0.authenticate(request.headers())?);
     let dry_run = read_dry_run(request.query_string()).map_err(Problem::invalid_request)?;
     let id = DeliveryId::parse(&id).ok_or_else(Problem::not_found)?;
     let replay = desk.ask(move |ledger, clock| replay_delivery(ledger, clock, id, dry_run, &caller)).await?;
@@ -54,7 +55,7 @@ pub(crate) async fn replay(
         ReplayError::Ledger(error) => error.into(),
     })?;
     if !dry_run {
-        super::webhook::log(&context, &replay.settlement);
+        log_settlement(&context.log, &replay.settlement);
     }
     Ok(Json(replay.into()))
 }

@@ -17,7 +17,7 @@ pub(crate) async fn show(
     keys: Data<PortalKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<OrderHistoryDocument>, Problem> {
-    keys.authenticate(request.headers())?;
+    keys.0.authenticate(request.headers())?;
     let id = OrderId::parse(&id).map_err(|_| Problem::not_found())?;
     let history = desk.ask(move |ledger, _| ledger.order(&id)).await??;
     history.map(|history| Json(history.into())).ok_or_else(Problem::not_found)
@@ -31,7 +31,7 @@ pub(crate) async fn cancel(
     keys: Data<PortalKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<OrderHistoryDocument>, Problem> {
-    let key_name = keys.authenticate(request.headers())?;
+    let key_name = keys.0.authenticate(request.headers())?;
     let id = OrderId::parse(&id).map_err(|_| Problem::not_found())?;
     let order_id = id.to_string();
     let (cancellation, history) = desk

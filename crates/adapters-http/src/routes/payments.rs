@@ -8,6 +8,7 @@ use crate::body::{read_body, require_json};
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::{PaymentHistoryDocument, RegistrationDocument};
+use crate::logging::log_settlement;
 use crate::problem::Problem;
 use crate::server::{BodyBytesMax, PortalKeys};
 use crate::wire::read_registration;
@@ -21,7 +22,7 @@ pub(crate) async fn register(
     bytes_max: Data<BodyBytesMax>,
     desk: Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = context.caller(keys.authenticate(request.headers())?);
+    let caller = context.caller(keys.0.authenticate(request.headers())?);
     require_json(request.headers())?;
     let body = read_body(request.headers(), payload, bytes_max.0).await?;
     let registration = read_registration(&body).map_err(Problem::invalid_payload)?;
@@ -35,7 +36,7 @@ pub(crate) async fn register(
     info!(context.log, "registration"; "payment_id" => payment_id, "order_id" => order_id,
         "outcome" => format!("{:?}", registered.outcome));
     for settlement in &registered.applied {
-        super::webhook::log(&context, settlement);
+        log_settlement(&context.log, settlement);
     }
     let (mut response, status) = match registered.outcome {
         RegistrationOutcome::Registered => (HttpResponse::Created(), "registered"),
@@ -54,7 +55,7 @@ pub(crate) async fn show(
     keys: Data<PortalKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<PaymentHistoryDocument>, Problem> {
-    keys.authenticate(request.headers())?;
+    keys.0.authenticate(request.headers())?;
     let id = PaymentId::parse(&id).map_err(|_| Problem::not_found())?;
     let history = desk.ask(move |ledger, _| ledger.payment(&id)).await??;
     history.map(|history| Json(history.into())).ok_or_else(Problem::not_found)

@@ -3,12 +3,12 @@ use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, Result};
 use domain::{Outcome, Settlement};
 use sha2::{Digest as _, Sha256};
-use slog::{info, warn};
 use usecases::{Reading, ReceiveNotification};
 
 use crate::authentication::WebhookAuthentication;
 use crate::context::Context;
 use crate::documents::SettledDocument;
+use crate::logging::log_settlement;
 use crate::problem::Problem;
 use crate::wire::{FieldError, InvalidNotification, read_notification};
 
@@ -44,7 +44,7 @@ async fn settle(
     };
     let body_sha256 = Sha256::digest(&body).into();
     let settlement = webhook.receive.receive(reading, body_sha256, context.caller(key_name)).await?;
-    log(&context, &settlement);
+    log_settlement(&context.log, &settlement);
     answer(settlement, errors).map(Json)
 }
 
@@ -68,31 +68,4 @@ fn answer(settlement: Settlement, errors: Vec<FieldError>) -> Result<SettledDocu
 /// The bad fields in one line, bounded: what an operator sees of a body that is not kept.
 fn summary(errors: &[FieldError]) -> String {
     errors.iter().map(|error| format!("{}: {}", error.field, error.reason)).collect::<Vec<_>>().join("; ")
-}
-
-pub(super) fn log(context: &Context, settlement: &Settlement) {
-    let delivery = &settlement.delivery;
-    let payload = &delivery.payload;
-    let log = context.log.new(slog::o!(
-        "delivery_id" => delivery.receipt.delivery_id.to_string(),
-        "payment_id" => payload.payment_id.as_ref().map(ToString::to_string),
-        "order_id" => payload.order_id.as_ref().map(ToString::to_string),
-        "outcome" => delivery.outcome.kind().to_string(),
-        "reason" => delivery.outcome.reason().map(String::from),
-        "previous_status" => delivery.previous_status.map(<&str>::from),
-        "new_status" => delivery.new_status.map(<&str>::from),
-        "key_name" => delivery.receipt.key_name.as_ref().map(|name| name.as_str().to_owned()),
-    ));
-    if let (Some(registered), Some(reported)) = (settlement.registered_method, payload.method)
-        && registered != reported
-    {
-        let (registered, reported): (&str, &str) = (registered.into(), reported.into());
-        warn!(log, "the payment method differs; the registered one counts";
-            "payment_method" => reported, "registered_method" => registered);
-    }
-    match delivery.outcome {
-        Outcome::Unapplied(_) => warn!(log, "the money arrived but the order could not be paid"),
-        Outcome::Parked | Outcome::Rejected(_) | Outcome::Invalid(_) => warn!(log, "notification not settled"),
-        _ => info!(log, "notification settled"),
-    }
 }

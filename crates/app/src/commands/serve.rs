@@ -54,7 +54,9 @@ impl Serve {
             info!(log, "migration applied"; "migration" => migration);
         }
         let pool_size = u32::try_from(database.database_pool_size)?;
-        let ledger = database_url.ledger(LedgerOptions { pool_size, patience: service.response_deadline() });
+        // The ledger gives up before the deadline, so that the answer and the log can say why.
+        let patience = service.response_deadline() * 3 / 4;
+        let ledger = database_url.ledger(LedgerOptions { pool_size, patience });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let limits = GroupCommitLimits {
             queue_max: usize::try_from(service.intake_queue_max)?,
