@@ -1,6 +1,8 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY . .
+# What --version says; the image's build has no repository to ask.
+ARG COMMIT=
 RUN cargo build --release --locked
 
 FROM debian:bookworm-slim

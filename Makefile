@@ -33,7 +33,7 @@ fmt: ## format the code
 
 compose-up: ## build the image and start it with PostgreSQL, on 127.0.0.1:8080
 	@scripts/write-env $(KEYS) POSTGRES_PASSWORD
-	docker compose up --build --detach --wait
+	COMMIT=$$(git rev-parse --short=12 HEAD) docker compose up --build --detach --wait
 
 compose-down: ## stop what compose-up started; the data stay in the volume
 	docker compose down

@@ -1,4 +1,4 @@
-//! The program: settings, commands, and the composition root in [`commands::serve`] that wires everything.
+//! The program: settings, commands, and the composition root (`commands/serve.rs`) that wires everything.
 //! No rules live here.
 
 mod clock;
