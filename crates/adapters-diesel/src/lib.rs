@@ -15,5 +15,5 @@ pub use connecting::{ConnectError, LedgerOptions, build_pool, retry_races, up_to
 pub use errors::StorageError;
 pub use rows::{
     DeliveryRow, EventRow, InnerRow, InvoiceRow, OrderRow, ParkedRow, PartialRefundRow, PaymentRow, PaypalRow,
-    RecordRow, RecordedRow, WebpayRow, open_books, read_all, recorded_payment,
+    RecordRow, RecordedRow, WebpayRow, missing_record, open_books, read_all, recorded_payment,
 };

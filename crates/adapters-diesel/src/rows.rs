@@ -257,8 +257,7 @@ pub type RecordedRow = (PaymentRow, Option<PaypalRow>, Option<WebpayRow>, Option
 /// [`StorageError::Corrupt`], also when the method's record is not there.
 pub fn recorded_payment((payment, paypal, webpay, inner, invoice): RecordedRow) -> Parsed<RecordedPayment> {
     let payment = ExternalPayment::try_from(payment)?;
-    let missing =
-        || StorageError::Corrupt { what: "payment without its method's record", value: payment.id.to_string() };
+    let missing = || missing_record([&payment.id]);
     let transaction = |what, value| parse_some(what, value, TransactionId::parse);
     let record = match payment.method {
         PaymentMethod::Paypal => {
@@ -297,6 +296,13 @@ pub fn recorded_payment((payment, paypal, webpay, inner, invoice): RecordedRow) 
         | PaymentMethod::Comgate => None,
     };
     Ok(RecordedPayment { payment, record })
+}
+
+/// That among these payments is one whose method's record is not there.
+#[must_use]
+pub fn missing_record<'a>(payments: impl IntoIterator<Item = &'a PaymentId>) -> StorageError {
+    let ids: Vec<&str> = payments.into_iter().map(PaymentId::as_str).collect();
+    StorageError::Corrupt { what: "payment without its method's record", value: ids.join(", ") }
 }
 
 /// A row of `partial_refunds`.

@@ -1,8 +1,8 @@
 use std::fmt;
 
 use adapters_diesel::{
-    DeliveryRow, EventRow, LedgerOptions, OrderRow, ParkedRow, PaymentRow, StorageError, build_pool, open_books,
-    retry_races, up_to_date,
+    DeliveryRow, EventRow, LedgerOptions, OrderRow, ParkedRow, PaymentRow, StorageError, build_pool, missing_record,
+    open_books, retry_races, up_to_date,
 };
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
@@ -102,10 +102,10 @@ fn amend(
     let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
     let mut books = open_books(keys, payments, orders, partial_refunds, waiting)?;
     act(&mut books);
-    Ok(store(connection, books.close())?)
+    store(connection, books.close())
 }
 
-fn store(connection: &mut PgConnection, changes: Changes) -> QueryResult<()> {
+fn store(connection: &mut PgConnection, changes: Changes) -> Result<(), StorageError> {
     let Changes {
         added_orders,
         added_payments,
@@ -135,24 +135,28 @@ fn store(connection: &mut PgConnection, changes: Changes) -> QueryResult<()> {
 }
 
 /// Stores where payments now stand, and lets their methods' records follow.
-fn store_payments(connection: &mut PgConnection, payments: Vec<ExternalPayment>) -> QueryResult<()> {
-    let of = |method| -> Vec<PaymentRow> {
-        payments.iter().filter(|payment| payment.method == method).cloned().map(PaymentRow::from).collect()
+fn store_payments(connection: &mut PgConnection, payments: Vec<ExternalPayment>) -> Result<(), StorageError> {
+    let of = |method| payments.iter().filter(move |payment| payment.method == method);
+    let rows = |method| -> Vec<PaymentRow> { of(method).cloned().map(PaymentRow::from).collect() };
+    let all = |method, followed: usize| {
+        if followed == of(method).count() { Ok(()) } else { Err(missing_record(of(method).map(|payment| &payment.id))) }
     };
-    let [paypal, webpay, inner, invoice] =
-        [PaymentMethod::Paypal, PaymentMethod::Webpay, PaymentMethod::Inner, PaymentMethod::Invoice].map(of);
-    payments.into_iter().map(PaymentRow::from).collect::<UpdatePayments>().execute(connection)?;
+    payments.iter().cloned().map(PaymentRow::from).collect::<UpdatePayments>().execute(connection)?;
+    let paypal = rows(PaymentMethod::Paypal);
     if !paypal.is_empty() {
-        paypal.into_iter().collect::<UpdatePaypal>().execute(connection)?;
+        all(PaymentMethod::Paypal, paypal.into_iter().collect::<UpdatePaypal>().execute(connection)?)?;
     }
+    let webpay = rows(PaymentMethod::Webpay);
     if !webpay.is_empty() {
-        webpay.into_iter().collect::<UpdateWebpay>().execute(connection)?;
+        all(PaymentMethod::Webpay, webpay.into_iter().collect::<UpdateWebpay>().execute(connection)?)?;
     }
+    let inner = rows(PaymentMethod::Inner);
     if !inner.is_empty() {
-        inner.into_iter().collect::<UpdateInner>().execute(connection)?;
+        all(PaymentMethod::Inner, inner.into_iter().collect::<UpdateInner>().execute(connection)?)?;
     }
+    let invoice = rows(PaymentMethod::Invoice);
     if !invoice.is_empty() {
-        invoice.into_iter().collect::<UpdateInvoice>().execute(connection)?;
+        all(PaymentMethod::Invoice, invoice.into_iter().collect::<UpdateInvoice>().execute(connection)?)?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use adapters_diesel::ConnectError;
@@ -20,11 +21,26 @@ pub fn migrate(path: &Path) -> Result<Vec<String>, ConnectError> {
     }
     let mut connection =
         SqliteConnection::establish(&path.to_string_lossy()).map_err(|error| ConnectError::OutOfReach(error.into()))?;
-    Session { busy_timeout: Duration::from_secs(30) }
-        .on_acquire(&mut connection)
-        .map_err(|error| ConnectError::OutOfReach(error.into()))?;
-    let applied = connection.run_pending_migrations(MIGRATIONS).map_err(ConnectError::Migration)?;
-    Ok(applied.iter().map(ToString::to_string).collect())
+    prepare(&mut connection).map_err(|error| ConnectError::OutOfReach(error.into()))?;
+    // The look at what is pending and the migrations are one turn, which the others wait for.
+    let migrations = |connection: &mut SqliteConnection| {
+        let applied = connection.run_pending_migrations(MIGRATIONS)?;
+        Ok(applied.iter().map(ToString::to_string).collect())
+    };
+    connection.immediate_transaction(migrations).map_err(ConnectError::Migration)
+}
+
+/// Where several processes find a new file, one makes it a write-ahead one and SQLite turns the others away at
+/// once, whatever its busy timeout. That takes milliseconds.
+fn prepare(connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
+    let session = Session { busy_timeout: Duration::from_secs(30) };
+    for _ in 0..100 {
+        if session.on_acquire(connection).is_ok() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    session.on_acquire(connection)
 }
 
 /// How every connection behaves.
@@ -45,5 +61,33 @@ impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Session {
                 self.busy_timeout.as_millis()
             ))
             .map_err(diesel::r2d2::Error::QueryError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::sql_types::Integer;
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Setting {
+        #[diesel(sql_type = Integer)]
+        value: i32,
+    }
+
+    #[test]
+    fn every_connection_syncs_each_commit_and_checks_foreign_keys() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("ledger.sqlite3");
+        let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("a new database");
+        Session { busy_timeout: Duration::from_millis(7) }.on_acquire(&mut connection).expect("settings");
+        let full = 2;
+        for (pragma, expected) in [("synchronous", full), ("foreign_keys", 1), ("busy_timeout", 7)] {
+            let column = if pragma == "busy_timeout" { "timeout" } else { pragma };
+            let query = format!("SELECT {column} AS value FROM pragma_{pragma}");
+            let setting: Setting = diesel::sql_query(query).get_result(&mut connection).expect("a setting");
+            assert_eq!(setting.value, expected, "{pragma}");
+        }
     }
 }

@@ -84,10 +84,10 @@ fn amend(connection: &mut SqliteConnection, keys: &Keys, act: &mut dyn FnMut(&mu
     let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
     let mut books = open_books(keys, payments, orders, partial_refunds, waiting)?;
     act(&mut books);
-    Ok(store(connection, books.close())?)
+    store(connection, books.close())
 }
 
-fn store(connection: &mut SqliteConnection, changes: Changes) -> QueryResult<()> {
+fn store(connection: &mut SqliteConnection, changes: Changes) -> Result<(), StorageError> {
     let Changes {
         added_orders,
         added_payments,

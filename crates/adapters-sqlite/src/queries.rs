@@ -1,5 +1,6 @@
 adapters_diesel::define_queries!(diesel::SqliteConnection);
 
+use adapters_diesel::missing_record;
 use domain::PaymentMethod;
 
 /// These payments, as far as they are registered.
@@ -19,8 +20,8 @@ pub(crate) fn orders(connection: &mut SqliteConnection, ids: &BTreeSet<OrderId>)
 }
 
 /// Stores where a payment now stands, and lets its method's record follow.
-pub(crate) fn update_payment(connection: &mut SqliteConnection, payment: ExternalPayment) -> QueryResult<()> {
-    let method = payment.method;
+pub(crate) fn update_payment(connection: &mut SqliteConnection, payment: ExternalPayment) -> Stored<()> {
+    let (id, method) = (payment.id.clone(), payment.method);
     let row = PaymentRow::from(payment);
     diesel::update(external_payments::table.find(&row.payment_id))
         .set((
@@ -30,7 +31,7 @@ pub(crate) fn update_payment(connection: &mut SqliteConnection, payment: Externa
             external_payments::paid_at.eq(row.paid_at),
         ))
         .execute(connection)?;
-    match method {
+    let followed = match method {
         PaymentMethod::Paypal => diesel::update(paypal_payments::table.find(&row.payment_id))
             .set((paypal_payments::status.eq(&row.status), paypal_payments::transaction_id.eq(&row.transaction_id)))
             .execute(connection)?,
@@ -47,9 +48,9 @@ pub(crate) fn update_payment(connection: &mut SqliteConnection, payment: Externa
         | PaymentMethod::Stripe
         | PaymentMethod::Payu
         | PaymentMethod::Fiobanka
-        | PaymentMethod::Comgate => 0,
+        | PaymentMethod::Comgate => return Ok(()),
     };
-    Ok(())
+    if followed == 1 { Ok(()) } else { Err(missing_record([&id])) }
 }
 
 /// Stores where an order now stands.

@@ -1,0 +1,85 @@
+//! The ledger in SQLite keeps the contract, and what is particular to it.
+
+mod migrating;
+mod reaching;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapters_diesel::LedgerOptions;
+use adapters_sqlite::{SqliteLedger, migrate};
+use contracts::ledger::sql::Database;
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use ports::Ledger;
+use tempfile::TempDir;
+
+/// A database file that goes with its folder.
+struct File {
+    folder: TempDir,
+}
+
+impl File {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn migrated() -> Self {
+        let file = Self::new();
+        migrate(&file.path()).expect("a new database");
+        file
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("ledger.sqlite3")
+    }
+
+    fn ledger(&self) -> Arc<dyn Ledger> {
+        Arc::new(open(&self.path(), Duration::from_secs(30)))
+    }
+
+    fn connect(&self) -> SqliteConnection {
+        let mut connection = SqliteConnection::establish(&self.path().to_string_lossy()).expect("a database");
+        connection.batch_execute("PRAGMA busy_timeout = 30000; PRAGMA foreign_keys = ON").expect("settings");
+        connection
+    }
+}
+
+fn open(path: &Path, patience: Duration) -> SqliteLedger {
+    SqliteLedger::open(path, LedgerOptions { pool_size: 4, patience })
+}
+
+#[derive(QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = Text)]
+    text: String,
+}
+
+impl Database for File {
+    fn execute(&self, statements: &str) -> Result<(), String> {
+        let run = |connection: &mut SqliteConnection| connection.batch_execute(statements);
+        self.connect().transaction(run).map_err(|error| error.to_string())
+    }
+
+    fn texts(&self, query: &str) -> Vec<String> {
+        let rows: Vec<TextRow> = diesel::sql_query(query).load(&mut self.connect()).expect("a query that runs");
+        rows.into_iter().map(|row| row.text).collect()
+    }
+}
+
+fn fresh_ledger() -> (Arc<dyn Ledger>, File) {
+    let file = File::migrated();
+    (file.ledger(), file)
+}
+
+/// As in two processes: nothing is shared but the file.
+fn two_ledgers() -> (Arc<dyn Ledger>, Arc<dyn Ledger>, File) {
+    let file = File::migrated();
+    (file.ledger(), file.ledger(), file)
+}
+
+contracts::ledger_contract!(fresh_ledger);
+contracts::shared_ledger_contract!(two_ledgers);
+contracts::sql_ledger_contract!(fresh_ledger);

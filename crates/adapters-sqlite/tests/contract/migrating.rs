@@ -1,0 +1,77 @@
+use std::sync::Barrier;
+use std::thread;
+
+use adapters_sqlite::migrate;
+use contracts::fixtures::{completion, notification, order, partial_refund, register, registration, settle};
+use contracts::ledger::sql::Database as _;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use domain::{OrderStatus, Outcome, PaymentStatus, Report};
+use ports::LedgerError;
+
+use super::File;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+#[test]
+fn migrate_names_what_it_applied_and_does_it_once() {
+    let file = File::new();
+    assert_eq!(migrate(&file.path()).expect("a new database"), ["20261123000000"]);
+    assert_eq!(migrate(&file.path()).expect("a migrated database"), [""; 0]);
+}
+
+#[test]
+fn the_folder_is_made_if_it_is_absent() {
+    let file = File::new();
+    let path = file.path().with_file_name("not").join("yet").join("there.sqlite3");
+    migrate(&path).expect("a new database");
+    assert!(path.is_file());
+}
+
+#[test]
+fn processes_that_start_together_migrate_once() {
+    for _ in 0..10 {
+        let file = File::new();
+        let start = Barrier::new(4);
+        let applied: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        migrate(&file.path()).expect("a database that migrates")
+                    })
+                })
+                .collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert_eq!(applied, ["20261123000000"]);
+    }
+}
+
+#[test]
+fn migrations_go_down_and_up_again_whatever_the_tables_hold() {
+    let file = File::migrated();
+    let ledger = file.ledger();
+    register(&*ledger, &registration("p", "o"), 0);
+    let failed = notification("p", "o", Report::Reached(PaymentStatus::Failed));
+    settle(&*ledger, &[failed, completion("p", "o"), partial_refund("p", "o", 1), completion("unknown", "o")], 1);
+    drop(ledger);
+
+    let mut connection = file.connect();
+    connection.revert_all_migrations(MIGRATIONS).expect("migrations that go down");
+    let left = "SELECT name AS text FROM sqlite_schema WHERE name NOT LIKE '%diesel%' AND name NOT LIKE 'sqlite_%'";
+    assert_eq!(file.texts(left), [""; 0]);
+    assert_eq!(migrate(&file.path()).expect("an empty database"), ["20261123000000"]);
+    let ledger = file.ledger();
+    register(&*ledger, &registration("p", "o"), 2);
+    assert_eq!(settle(&*ledger, &[completion("p", "o")], 3), [Outcome::Completed]);
+    assert_eq!(order(&*ledger, "o").order.status, OrderStatus::Paid);
+}
+
+#[test]
+fn a_ledger_with_pending_migrations_is_outdated() {
+    let file = File::new();
+    let ledger = file.ledger();
+    assert!(matches!(ledger.check(), Err(LedgerError::Outdated { pending: 1 })));
+    migrate(&file.path()).expect("a database");
+    ledger.check().expect("a ledger that is ready");
+}

@@ -1,0 +1,186 @@
+//! What every [`Ledger`](ports::Ledger) must do. Each fact is a function over a fresh ledger;
+//! [`ledger_contract`](crate::ledger_contract) makes tests of all of them.
+
+#[expect(missing_docs, reason = "the names are the facts")]
+pub mod committing;
+#[expect(missing_docs, reason = "the names are the facts")]
+pub mod parking;
+#[expect(missing_docs, reason = "the names are the facts")]
+pub mod racing;
+#[expect(missing_docs, reason = "the names are the facts")]
+pub mod settling;
+pub mod sharing;
+#[expect(missing_docs, reason = "the names are the facts")]
+pub mod sql;
+#[expect(missing_docs, reason = "the names are the facts")]
+pub mod storing;
+#[expect(missing_docs, reason = "the names are the facts")]
+pub mod trail;
+
+/// Makes a test of every fact. `$fresh` is called for each: it returns a fresh ledger and what has to live as
+/// long as the ledger does.
+#[macro_export]
+macro_rules! ledger_contract {
+    ($fresh:ident) => {
+        $crate::ledger_contract! { $fresh;
+            committing {
+                of_identical_completions_at_once_one_counts,
+                what_arrives_during_a_commit_is_committed_together,
+                each_caller_hears_of_its_own_callback,
+                a_full_queue_says_so_at_once,
+                finishing_settles_what_waits_and_takes_no_more,
+                a_caller_that_goes_away_changes_nothing,
+                what_the_ledger_refuses_does_not_sink_its_neighbours,
+                what_cannot_be_stored_does_not_sink_its_neighbours,
+                a_panic_is_told_to_its_callers_and_the_next_are_settled,
+            }
+            parking {
+                what_waits_is_applied_in_the_order_of_receipt_and_once,
+                what_is_applied_leaves_an_entry_of_its_own,
+                what_waits_for_another_payment_goes_on_waiting,
+                a_registration_that_is_refused_leaves_everything_waiting,
+                what_contradicts_its_registration_is_rejected_when_it_is_applied,
+            }
+            racing {
+                overlapping_batches_neither_block_each_other_nor_lose_anything,
+                one_completion_of_many_at_once_counts,
+                of_two_payments_at_once_one_pays_their_order,
+                an_order_is_cancelled_or_paid_but_not_both,
+                a_notification_that_races_its_registration_is_never_lost,
+                a_payment_is_registered_once,
+                one_registration_of_many_that_differ_counts,
+                two_payments_of_one_new_order_are_registered_at_once,
+                the_first_price_of_an_order_counts,
+                a_reader_never_sees_half_of_a_settlement,
+            }
+            settling {
+                a_batch_settles_many_payments_at_once,
+                a_batch_may_repeat_a_payment,
+                a_batch_may_hold_what_settles_what_parks_and_what_contradicts,
+                of_two_payments_in_a_batch_one_pays_their_order,
+                a_contradiction_changes_nothing,
+                a_partial_refund_is_known_again_by_its_time,
+                a_partial_refund_completes_what_was_not_completed,
+                a_cancelled_order_is_not_paid,
+                a_paid_order_and_an_unknown_one_are_not_cancelled,
+                a_registration_that_says_otherwise_changes_nothing,
+                what_a_panic_interrupts_is_not_stored,
+                what_cannot_be_stored_in_full_is_not_stored_at_all,
+                what_is_discarded_is_not_stored,
+                a_replay_goes_through_the_same_rule,
+                an_invalid_or_unknown_delivery_is_not_replayed,
+                nothing_to_settle_is_nothing_to_store,
+                any_history_reads_like_the_one_in_memory,
+            }
+            storing {
+                a_registered_payment_is_read_back_exactly,
+                a_payment_its_record_and_its_order_are_read_back_as_they_now_stand,
+                a_payment_without_a_transaction_keeps_none,
+                an_entry_with_everything_set_is_read_back_exactly,
+                an_entry_with_nothing_set_is_read_back_exactly,
+                an_entry_that_could_be_read_in_part_is_read_back_exactly,
+                every_outcome_is_read_back_with_its_reason,
+                a_time_is_kept_to_the_microsecond_in_every_year_that_can_be_written,
+                ids_that_look_alike_are_different,
+                amounts_of_any_size_and_precision_are_kept,
+                what_is_unknown_is_none,
+                a_ledger_that_is_ready_says_so,
+                an_order_shows_its_payments_in_the_order_of_their_registration,
+            }
+            trail {
+                entries_are_found_by_any_combination_of_filters,
+                pages_follow_each_other_without_gap_or_overlap,
+                since_means_the_microsecond_of_receipt,
+                a_payment_shows_the_newest_of_a_long_history,
+            }
+        }
+    };
+    ($fresh:ident; $($group:ident { $($fact:ident,)* })*) => {
+        $(
+            mod $group {
+                $(
+                    #[test]
+                    fn $fact() {
+                        let (ledger, _keep) = super::$fresh();
+                        $crate::ledger::$group::$fact(&ledger);
+                    }
+                )*
+            }
+        )*
+    };
+}
+
+/// Makes a test of every fact about two ledgers over one store. `$fresh` returns both and what has to live as
+/// long as they do.
+#[macro_export]
+macro_rules! shared_ledger_contract {
+    ($fresh:ident) => {
+        $crate::shared_ledger_contract! { $fresh;
+            replicas_settle_each_other_s_payments,
+            of_identical_completions_on_two_replicas_one_counts,
+            a_notification_that_races_its_registration_elsewhere_is_never_lost,
+        }
+    };
+    ($fresh:ident; $($fact:ident,)*) => {
+        mod sharing {
+            $(
+                #[test]
+                fn $fact() {
+                    let (one, other, _keep) = super::$fresh();
+                    $crate::ledger::sharing::$fact(&one, &other);
+                }
+            )*
+        }
+    };
+}
+
+/// Makes a test of every fact about a ledger in an SQL database. `$fresh` returns a fresh ledger and a
+/// [`Database`](crate::ledger::sql::Database) that reaches behind it.
+#[macro_export]
+macro_rules! sql_ledger_contract {
+    ($fresh:ident) => {
+        $crate::sql_ledger_contract! { $fresh;
+            a_payment_that_cannot_be_understood_is_corrupt,
+            a_record_that_cannot_be_understood_is_corrupt,
+            an_entry_that_cannot_be_understood_is_corrupt,
+            a_corrupt_row_does_not_sink_its_neighbours,
+            the_database_itself_refuses_what_the_rule_excludes,
+            events_are_numbered_as_they_happened,
+            nothing_is_stored_of_a_dry_run_or_a_refusal,
+        }
+    };
+    ($fresh:ident; $($fact:ident,)*) => {
+        mod sql {
+            $(
+                #[test]
+                fn $fact() {
+                    let (ledger, database) = super::$fresh();
+                    $crate::ledger::sql::$fact(&ledger, &database);
+                }
+            )*
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_fact_is_in_the_contract() {
+        let contract = include_str!("ledger.rs");
+        for group in [
+            include_str!("ledger/committing.rs"),
+            include_str!("ledger/parking.rs"),
+            include_str!("ledger/racing.rs"),
+            include_str!("ledger/settling.rs"),
+            include_str!("ledger/sharing.rs"),
+            include_str!("ledger/sql.rs"),
+            include_str!("ledger/storing.rs"),
+            include_str!("ledger/trail.rs"),
+        ] {
+            let facts = group.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
+            for fact in facts {
+                assert!(contract.contains(&format!(" {fact},\n")), "{fact} is listed");
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Group commit over this ledger.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+use domain::{
+    Books, Delivery, DeliveryId, OrderId, OrderStatus, Outcome, Payload, PaymentId, PaymentStatus, Settlement,
+};
+use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory};
+use usecases::{Callback, GroupCommit, GroupCommitLimits, Reading, ReceiveError};
+
+use crate::fixtures::{
+    any, at, callback, completion, count, deliveries, order, payment, payment_id, receipt, register, registration,
+    settle_as,
+};
+
+const LIMITS: GroupCommitLimits = GroupCommitLimits { queue_max: 1000, batch_max: 64, committers: 1 };
+
+fn start(ledger: &Arc<dyn Ledger>, limits: GroupCommitLimits) -> GroupCommit {
+    GroupCommit::start(ledger, limits).expect("threads")
+}
+
+type Answer = Result<Settlement, ReceiveError>;
+
+/// A callback that was handed over and not yet answered.
+struct Submission<'a>(Pin<Box<dyn Future<Output = Answer> + 'a>>);
+
+impl<'a> Submission<'a> {
+    /// Hands it over.
+    fn begin(intake: &'a GroupCommit, callback: Callback) -> Self {
+        let mut submission = Box::pin(intake.submit(callback));
+        // The answer may be there already; then it is kept.
+        match submission.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Self(Box::pin(std::future::ready(answer))),
+            Poll::Pending => Self(submission),
+        }
+    }
+
+    /// What there is to hear without waiting.
+    fn at_once(mut self) -> Option<Answer> {
+        match self.0.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => None,
+        }
+    }
+
+    fn wait(self) -> Answer {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(self.0)
+    }
+}
+
+fn outcome(answer: Answer) -> Outcome {
+    answer.expect("a callback that is settled").delivery.outcome
+}
+
+/// Submits all of them at once, from one thread, and hands back the answers in the same order.
+pub(super) fn submit_all(intakes: &[Arc<GroupCommit>], callbacks: Vec<Callback>) -> Vec<Answer> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let submit = |(callback, intake): (Callback, &Arc<GroupCommit>)| {
+            let intake = Arc::clone(intake);
+            tokio::spawn(async move { intake.submit(callback).await })
+        };
+        let tasks: Vec<_> = callbacks.into_iter().zip(intakes.iter().cycle()).map(submit).collect();
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.expect("a task without a panic"));
+        }
+        answers
+    })
+}
+
+/// A ledger that can be held up and that refuses some payments.
+struct Attended {
+    ledger: Arc<dyn Ledger>,
+    refused: Option<PaymentId>,
+    panics_at: Option<PaymentId>,
+    state: Mutex<AttendedState>,
+    changed: Condvar,
+}
+
+struct AttendedState {
+    open: bool,
+    /// How many payments each amend was about.
+    amends: Vec<usize>,
+}
+
+impl Attended {
+    fn new(ledger: &Arc<dyn Ledger>) -> Self {
+        let state = Mutex::new(AttendedState { open: false, amends: Vec::new() });
+        Self { ledger: Arc::clone(ledger), refused: None, panics_at: None, state, changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AttendedState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_amend(&self) {
+        drop(self.changed.wait_while(self.lock(), |state| state.amends.is_empty()));
+    }
+
+    fn open(&self) {
+        self.lock().open = true;
+        self.changed.notify_all();
+    }
+
+    fn amends(&self) -> Vec<usize> {
+        self.lock().amends.clone()
+    }
+}
+
+impl Ledger for Attended {
+    fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
+        self.lock().amends.push(keys.payments.len());
+        self.changed.notify_all();
+        drop(self.changed.wait_while(self.lock(), |state| !state.open));
+        let among = |payment: &Option<PaymentId>| payment.as_ref().is_some_and(|id| keys.payments.contains(id));
+        if among(&self.refused) {
+            return Err(LedgerError::Refused("as it was told to".into()));
+        }
+        if among(&self.panics_at) {
+            std::panic::resume_unwind(Box::new("as it was told to"));
+        }
+        self.ledger.amend_books(keys, act)
+    }
+
+    fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
+        self.ledger.payment(id)
+    }
+
+    fn order(&self, id: &OrderId) -> Result<Option<OrderHistory>, LedgerError> {
+        self.ledger.order(id)
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, LedgerError> {
+        self.ledger.delivery(id)
+    }
+
+    fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError> {
+        self.ledger.deliveries(filter)
+    }
+
+    fn check(&self) -> Result<(), LedgerError> {
+        self.ledger.check()
+    }
+}
+
+/// Registers `p0`, `p1`, … of as many orders, and says of each that it is completed.
+fn completions(ledger: &Arc<dyn Ledger>, number: usize) -> Vec<Callback> {
+    let registered = |n| {
+        let (id, order) = (format!("p{n}"), format!("o{n}"));
+        register(&**ledger, &registration(&id, &order), 0);
+        callback(completion(&id, &order), 1)
+    };
+    (0..number).map(registered).collect()
+}
+
+pub fn of_identical_completions_at_once_one_counts(ledger: &Arc<dyn Ledger>) {
+    register(&**ledger, &registration("p", "o"), 0);
+    let intake = Arc::new(start(ledger, GroupCommitLimits { batch_max: 16, committers: 4, ..LIMITS }));
+    let identical = (0..64).map(|_| callback(completion("p", "o"), 1)).collect();
+    let said: Vec<_> = submit_all(&[Arc::clone(&intake)], identical).into_iter().map(outcome).collect();
+    intake.finish();
+    assert_eq!((count(&said, &Outcome::Completed), count(&said, &Outcome::Duplicate)), (1, 63));
+    let history = payment(&**ledger, "p");
+    assert_eq!(history.deliveries.len(), 64);
+    assert_eq!((history.order.status, history.order.paid_by), (OrderStatus::Paid, Some(payment_id("p"))));
+}
+
+pub fn what_arrives_during_a_commit_is_committed_together(ledger: &Arc<dyn Ledger>) {
+    let attended = Arc::new(Attended::new(ledger));
+    let mut callbacks = completions(ledger, 64).into_iter();
+    let intake = start(&(Arc::clone(&attended) as Arc<dyn Ledger>), LIMITS);
+    let first = Submission::begin(&intake, callbacks.next().expect("a first callback"));
+    attended.wait_for_amend();
+    let rest: Vec<_> = callbacks.map(|callback| Submission::begin(&intake, callback)).collect();
+    attended.open();
+    assert_eq!(outcome(first.wait()), Outcome::Completed);
+    for submission in rest {
+        assert_eq!(outcome(submission.wait()), Outcome::Completed);
+    }
+    intake.finish();
+    assert_eq!(attended.amends(), [1, 63]);
+}
+
+pub fn each_caller_hears_of_its_own_callback(ledger: &Arc<dyn Ledger>) {
+    let mut callbacks = completions(ledger, 40);
+    let invalid = Reading::Invalid { payload: Payload::default(), reason: "body: is not JSON".to_owned() };
+    callbacks.push(Callback { reading: invalid, receipt: receipt(at(1)) });
+    callbacks.push(callback(completion("unknown", "o"), 1));
+    callbacks.push(callback(completion("p0", "another order"), 1));
+    let ids: Vec<_> = callbacks.iter().map(|callback| callback.receipt.delivery_id).collect();
+    let intake = Arc::new(start(ledger, GroupCommitLimits { batch_max: 7, committers: 3, ..LIMITS }));
+    let answers = submit_all(&[Arc::clone(&intake)], callbacks);
+    intake.finish();
+    for (answer, id) in answers.into_iter().zip(ids) {
+        let delivery = answer.expect("a callback that is settled").delivery;
+        assert_eq!(delivery.receipt.delivery_id, id);
+        assert_eq!(ledger.delivery(id).expect("a ledger that reads"), Some(delivery));
+    }
+}
+
+pub fn a_full_queue_says_so_at_once(ledger: &Arc<dyn Ledger>) {
+    let attended = Arc::new(Attended::new(ledger));
+    let mut callbacks = completions(ledger, 6).into_iter();
+    let limits = GroupCommitLimits { queue_max: 4, ..LIMITS };
+    let intake = start(&(Arc::clone(&attended) as Arc<dyn Ledger>), limits);
+    let mut begin = || Submission::begin(&intake, callbacks.next().expect("a callback"));
+    let first = begin();
+    attended.wait_for_amend();
+    let waiting = [begin(), begin(), begin(), begin()];
+    assert!(intake.is_full());
+    let turned_away = begin();
+    assert!(matches!(turned_away.at_once(), Some(Err(ReceiveError::Full))));
+    attended.open();
+    for submission in [first].into_iter().chain(waiting) {
+        assert_eq!(outcome(submission.wait()), Outcome::Completed);
+    }
+    assert!(!intake.is_full());
+    intake.finish();
+    assert_eq!(payment(&**ledger, "p5").payment.payment.status, PaymentStatus::Pending);
+}
+
+pub fn finishing_settles_what_waits_and_takes_no_more(ledger: &Arc<dyn Ledger>) {
+    let attended = Arc::new(Attended::new(ledger));
+    let mut callbacks = completions(ledger, 21);
+    let late = callbacks.pop().expect("a callback");
+    let intake = start(&(Arc::clone(&attended) as Arc<dyn Ledger>), GroupCommitLimits { batch_max: 4, ..LIMITS });
+    let waiting: Vec<_> = callbacks.into_iter().map(|callback| Submission::begin(&intake, callback)).collect();
+    attended.wait_for_amend();
+    thread::scope(|scope| {
+        scope.spawn(|| intake.finish());
+        attended.open();
+    });
+    for submission in waiting {
+        let answer = submission.at_once().expect("an answer that is there when `finish` returns");
+        assert_eq!(outcome(answer), Outcome::Completed);
+    }
+    assert!(matches!(Submission::begin(&intake, late).at_once(), Some(Err(ReceiveError::Full))));
+    assert_eq!(payment(&**ledger, "p20").payment.payment.status, PaymentStatus::Pending);
+}
+
+pub fn a_caller_that_goes_away_changes_nothing(ledger: &Arc<dyn Ledger>) {
+    let attended = Arc::new(Attended::new(ledger));
+    let mut callbacks = completions(ledger, 3).into_iter();
+    let intake = start(&(Arc::clone(&attended) as Arc<dyn Ledger>), LIMITS);
+    let mut begin = || Submission::begin(&intake, callbacks.next().expect("a callback"));
+    let under_way = begin();
+    attended.wait_for_amend();
+    let (waiting, stays) = (begin(), begin());
+    drop(under_way);
+    drop(waiting);
+    attended.open();
+    assert_eq!(outcome(stays.wait()), Outcome::Completed);
+    intake.finish();
+    for id in ["p0", "p1", "p2"] {
+        assert_eq!(payment(&**ledger, id).order.status, OrderStatus::Paid, "{id}");
+    }
+}
+
+pub fn what_the_ledger_refuses_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>) {
+    let attended = Arc::new(Attended { refused: Some(payment_id("p7")), ..Attended::new(ledger) });
+    let mut callbacks = completions(ledger, 20).into_iter();
+    let intake = start(&(Arc::clone(&attended) as Arc<dyn Ledger>), LIMITS);
+    let first = Submission::begin(&intake, callbacks.next().expect("a callback"));
+    attended.wait_for_amend();
+    let rest: Vec<_> = callbacks.map(|callback| Submission::begin(&intake, callback)).collect();
+    attended.open();
+    assert_eq!(outcome(first.wait()), Outcome::Completed);
+    for (submission, n) in rest.into_iter().zip(1..) {
+        match submission.wait() {
+            Err(ReceiveError::Ledger(error)) if n == 7 => assert!(matches!(*error, LedgerError::Refused(_))),
+            answer => assert_eq!(outcome(answer), Outcome::Completed, "p{n}"),
+        }
+    }
+    intake.finish();
+    assert_eq!(order(&**ledger, "o7").order.status, OrderStatus::Pending);
+    assert_eq!(deliveries(&**ledger, &any()).len(), 19);
+}
+
+pub fn what_cannot_be_stored_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>) {
+    let mut callbacks = completions(ledger, 20);
+    // An entry's id can't be given twice.
+    let used = callbacks[7].receipt.clone();
+    settle_as(&**ledger, &[(completion("unknown", "o"), used)]).expect("a ledger that settles");
+    callbacks.push(callback(completion("p7", "o7"), 2));
+    let intake = Arc::new(start(ledger, LIMITS));
+    let answers = submit_all(&[Arc::clone(&intake)], callbacks);
+    intake.finish();
+    for (answer, n) in answers.into_iter().zip(0..) {
+        match answer {
+            Err(ReceiveError::Ledger(error)) if n == 7 => assert!(matches!(*error, LedgerError::Refused(_))),
+            answer => assert_eq!(outcome(answer), Outcome::Completed, "the callback at {n}"),
+        }
+    }
+}
+
+pub fn a_panic_is_told_to_its_callers_and_the_next_are_settled(ledger: &Arc<dyn Ledger>) {
+    let attended = Arc::new(Attended { panics_at: Some(payment_id("p0")), ..Attended::new(ledger) });
+    let mut callbacks = completions(ledger, 2).into_iter();
+    let intake = start(&(Arc::clone(&attended) as Arc<dyn Ledger>), LIMITS);
+    let mut begin = || Submission::begin(&intake, callbacks.next().expect("a callback"));
+    let unlucky = begin();
+    attended.wait_for_amend();
+    let next = begin();
+    attended.open();
+    intake.finish();
+    assert!(matches!(unlucky.at_once(), Some(Err(ReceiveError::Lost))));
+    assert_eq!(next.at_once().map(outcome), Some(Outcome::Completed));
+}

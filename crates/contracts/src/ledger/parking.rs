@@ -1,0 +1,92 @@
+//! A notification that comes before its payment is registered waits for it.
+
+use std::sync::Arc;
+
+use domain::{
+    Mismatch, Notification, OrderStatus, Outcome, PaymentStatus, RegistrationOutcome, Report, RequestId, Source,
+};
+use ports::Ledger;
+use usecases::{Caller, register_payment};
+
+use crate::fixtures::{
+    FixedClock, at, completion, money, notification, order, outcomes, partial_refund, payment, payment_id, receipt,
+    register, registration, settle, settle_as, transaction_id,
+};
+
+pub fn what_waits_is_applied_in_the_order_of_receipt_and_once(ledger: &Arc<dyn Ledger>) {
+    let reached = |status| notification("p", "o", Report::Reached(status));
+    let of_first_batch = [reached(PaymentStatus::Processing), reached(PaymentStatus::Failed)];
+    assert_eq!(settle(&**ledger, &of_first_batch, 2), vec![Outcome::Parked; 2]);
+    assert_eq!(settle(&**ledger, &[partial_refund("p", "o", 1)], 3), [Outcome::Parked]);
+    assert_eq!(
+        settle(&**ledger, &[completion("p", "o"), reached(PaymentStatus::Refunded)], 4),
+        vec![Outcome::Parked; 2]
+    );
+    // It came first, and was stored last.
+    assert_eq!(settle(&**ledger, &[reached(PaymentStatus::Pending)], 1), [Outcome::Parked]);
+
+    let registered = register(&**ledger, &registration("p", "o"), 5);
+    assert_eq!(registered.outcome, RegistrationOutcome::Registered);
+    let expected = [
+        Outcome::Duplicate,
+        Outcome::Processing,
+        Outcome::Failed,
+        Outcome::PartiallyRefunded,
+        Outcome::Duplicate,
+        Outcome::Refunded,
+    ];
+    assert_eq!(outcomes(&registered.applied), expected);
+    assert_eq!(order(&**ledger, "o").order.status, OrderStatus::Refunded);
+
+    let again = register(&**ledger, &registration("p", "o"), 6);
+    assert_eq!(again.outcome, RegistrationOutcome::Exists);
+    assert_eq!(outcomes(&again.applied), []);
+    assert_eq!(payment(&**ledger, "p").deliveries.len(), 12, "each stands there as it came and as it was applied");
+}
+
+pub fn what_is_applied_leaves_an_entry_of_its_own(ledger: &Arc<dyn Ledger>) {
+    let said = Notification { transaction_id: Some(transaction_id("t")), ..completion("p", "o") };
+    let received = receipt(at(1));
+    let parked = settle_as(&**ledger, &[(said, received.clone())]).expect("a ledger that settles");
+    let caller = Caller { key_name: None, request_id: RequestId::parse("registering") };
+    let registered = register_payment(&**ledger, &FixedClock(at(2)), &registration("p", "o"), &caller)
+        .expect("a ledger that registers");
+
+    let history = payment(&**ledger, "p");
+    let [applied, original] = history.deliveries.as_slice() else { panic!("two entries") };
+    assert_eq!(*original, parked[0].delivery);
+    assert_eq!(*applied, registered.applied[0].delivery);
+    assert_eq!((applied.receipt.source, applied.receipt.received_at), (Source::Parked, at(2)));
+    assert_eq!(
+        (applied.previous_status, applied.new_status),
+        (Some(PaymentStatus::Pending), Some(PaymentStatus::Completed))
+    );
+    assert_eq!(applied.payload, original.payload);
+    assert_eq!(history.payment.payment.transaction_id, Some(transaction_id("t")));
+    assert_eq!((history.order.status, history.order.paid_by), (OrderStatus::Paid, Some(payment_id("p"))));
+}
+
+pub fn what_waits_for_another_payment_goes_on_waiting(ledger: &Arc<dyn Ledger>) {
+    settle(&**ledger, &[completion("p", "o"), completion("q", "o"), completion("p ", "o")], 1);
+    assert_eq!(outcomes(&register(&**ledger, &registration("p", "o"), 2).applied), [Outcome::Completed]);
+    let late = register(&**ledger, &registration("q", "o"), 3);
+    assert_eq!(outcomes(&late.applied), [Outcome::Unapplied(domain::Obstacle::OrderPaid)]);
+}
+
+pub fn a_registration_that_is_refused_leaves_everything_waiting(ledger: &Arc<dyn Ledger>) {
+    register(&**ledger, &registration("first", "o"), 0);
+    settle(&**ledger, &[completion("p", "o")], 1);
+    let dearer = domain::Registration { price: money("30", "EUR"), ..registration("p", "o") };
+    let refused = register(&**ledger, &dearer, 2);
+    assert_eq!((refused.outcome, refused.applied.len()), (RegistrationOutcome::OrderConflict, 0));
+    assert_eq!(outcomes(&register(&**ledger, &registration("p", "o"), 3).applied), [Outcome::Completed]);
+}
+
+pub fn what_contradicts_its_registration_is_rejected_when_it_is_applied(ledger: &Arc<dyn Ledger>) {
+    let cheap = Notification { amount: Some("1".parse().expect("a valid amount")), ..completion("p", "o") };
+    settle(&**ledger, &[completion("p", "another order"), cheap, completion("p", "o")], 1);
+    let registered = register(&**ledger, &registration("p", "o"), 2);
+    let expected =
+        [Outcome::Rejected(Mismatch::OrderMismatch), Outcome::Rejected(Mismatch::AmountMismatch), Outcome::Completed];
+    assert_eq!(outcomes(&registered.applied), expected);
+}

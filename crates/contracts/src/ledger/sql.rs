@@ -1,0 +1,179 @@
+//! Ledgers in SQL databases: rows that somebody else has written, and what the database itself refuses.
+
+use std::sync::Arc;
+
+use domain::{OrderStatus, Outcome, PaymentStatus, Report};
+use ports::{Ledger, LedgerError};
+use usecases::{GroupCommit, GroupCommitLimits, ReceiveError};
+
+use super::committing::submit_all;
+use crate::fixtures::{
+    any, callback, completion, deliveries, notification, order, order_id, partial_refund, payment, payment_id,
+    register, registration, settle, try_register, try_settle,
+};
+
+/// A way into the database beside its ledger.
+pub trait Database {
+    /// Runs these statements in one transaction.
+    ///
+    /// # Errors
+    /// What the database has against it.
+    fn execute(&self, statements: &str) -> Result<(), String>;
+
+    /// The column `text` of what this query yields.
+    fn texts(&self, query: &str) -> Vec<String>;
+}
+
+fn change(database: &dyn Database, statements: &str) {
+    database.execute(statements).expect("statements that run");
+}
+
+fn is_corrupt<T>(result: Result<T, LedgerError>) -> bool {
+    matches!(result, Err(LedgerError::Corrupt { .. }))
+}
+
+pub fn a_payment_that_cannot_be_understood_is_corrupt(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
+    for (n, damage) in [
+        "UPDATE external_payments SET method = 'x' WHERE payment_id = 'P'",
+        "UPDATE external_payments SET currency = 'ZZZ' WHERE payment_id = 'P'",
+        "UPDATE external_payments SET transaction_id = '' WHERE payment_id = 'P'",
+        "UPDATE external_payments SET redirect_url = '' WHERE payment_id = 'P'",
+        "UPDATE orders SET currency = 'ZZZ' WHERE order_id = 'O'",
+        "DELETE FROM webpay_payments WHERE payment_id = 'P'",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (id, order_text) = (format!("p{n}"), format!("o{n}"));
+        register(&**ledger, &registration(&id, &order_text), 0);
+        change(database, &damage.replace("'P'", &format!("'{id}'")).replace("'O'", &format!("'{order_text}'")));
+        assert!(is_corrupt(ledger.payment(&payment_id(&id))), "{damage}");
+        assert!(is_corrupt(ledger.order(&order_id(&order_text))), "{damage}");
+        assert!(is_corrupt(try_settle(&**ledger, &[completion(&id, &order_text)], 1)), "{damage}");
+    }
+    assert_eq!(deliveries(&**ledger, &any()), [], "nothing is settled on such ground");
+}
+
+pub fn a_record_that_cannot_be_understood_is_corrupt(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
+    register(&**ledger, &registration("p", "o"), 0);
+    for damage in ["status = 'x'", "status = 'pending', transaction_id = ''"] {
+        change(database, &format!("UPDATE webpay_payments SET {damage}"));
+        assert!(is_corrupt(ledger.payment(&payment_id("p"))), "{damage}");
+        assert!(is_corrupt(ledger.order(&order_id("o"))), "{damage}");
+    }
+}
+
+pub fn an_entry_that_cannot_be_understood_is_corrupt(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
+    let columns =
+        ["source", "status", "event", "method", "amount", "currency", "outcome", "previous_status", "new_status"];
+    let damages = columns.map(|column| format!("{column} = 'x'"));
+    let empty = ["payment_id", "order_id", "transaction_id", "request_id"].map(|column| format!("{column} = ''"));
+    let unreasonable =
+        ["outcome = 'rejected', reason = NULL".to_owned(), "outcome = 'unapplied', reason = 'x'".to_owned()];
+    for damage in damages.into_iter().chain(empty).chain(unreasonable) {
+        settle(&**ledger, &[completion("p", "o")], 1);
+        let id = deliveries(&**ledger, &any())[0].receipt.delivery_id;
+        change(database, &format!("UPDATE deliveries SET {damage} WHERE delivery_id = '{id}'"));
+        assert!(is_corrupt(ledger.delivery(id)), "{damage}");
+        assert!(is_corrupt(ledger.deliveries(&any())), "{damage}");
+        if !damage.starts_with("payment_id") {
+            assert!(is_corrupt(try_register(&**ledger, &registration("p", "o"), 2)), "{damage}");
+        }
+        change(database, "DELETE FROM parked_deliveries; DELETE FROM deliveries");
+    }
+}
+
+pub fn a_corrupt_row_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
+    for n in 0..10 {
+        register(&**ledger, &registration(&format!("p{n}"), &format!("o{n}")), 0);
+    }
+    change(
+        database,
+        "UPDATE external_payments SET method = 'x' WHERE payment_id = 'p3'; \
+         UPDATE orders SET currency = 'ZZZ' WHERE order_id = 'o5'; \
+         DELETE FROM webpay_payments WHERE payment_id = 'p7'",
+    );
+    let limits = GroupCommitLimits { queue_max: 64, batch_max: 64, committers: 1 };
+    let intake = Arc::new(GroupCommit::start(ledger, limits).expect("threads"));
+    let callbacks = (0..10).map(|n| callback(completion(&format!("p{n}"), &format!("o{n}")), 1)).collect();
+    let answers = submit_all(&[Arc::clone(&intake)], callbacks);
+    intake.finish();
+    for (answer, n) in answers.into_iter().zip(0..) {
+        match answer {
+            Ok(settlement) => {
+                assert!(![3, 5, 7].contains(&n), "p{n}");
+                assert_eq!(settlement.delivery.outcome, Outcome::Completed);
+                assert_eq!(order(&**ledger, &format!("o{n}")).order.status, OrderStatus::Paid);
+            }
+            Err(ReceiveError::Ledger(error)) => {
+                assert!([3, 5, 7].contains(&n), "p{n}");
+                assert!(matches!(*error, LedgerError::Corrupt { .. }));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(deliveries(&**ledger, &any()).len(), 7);
+}
+
+pub fn the_database_itself_refuses_what_the_rule_excludes(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
+    register(&**ledger, &registration("p", "o"), 0);
+    let before = payment(&**ledger, "p");
+    for nonsense in [
+        "UPDATE orders SET status = 'paid'",
+        "UPDATE orders SET paid_by = 'p', paid_at = created_at",
+        "UPDATE orders SET status = 'paid', paid_by = 'p'",
+        "UPDATE orders SET status = 'paid', paid_by = 'nobody', paid_at = created_at",
+        "UPDATE orders SET status = 'x'",
+        "UPDATE orders SET amount_minor = 0",
+        "UPDATE external_payments SET status = 'completed'",
+        "UPDATE external_payments SET status = 'x'",
+        "UPDATE external_payments SET amount_minor = -1",
+        "UPDATE external_payments SET order_id = 'nothing'",
+        "DELETE FROM external_payments",
+        "DELETE FROM orders",
+        "INSERT INTO webpay_payments (payment_id, status) VALUES ('nobody', 'pending')",
+        "INSERT INTO partial_refunds SELECT 'nobody', created_at FROM orders",
+    ] {
+        assert!(database.execute(nonsense).is_err(), "{nonsense}");
+    }
+    assert_eq!(payment(&**ledger, "p"), before);
+}
+
+pub fn events_are_numbered_as_they_happened(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
+    let ids: Vec<String> = (0..40).map(|n| format!("{}", n * 7 % 40)).collect();
+    for id in &ids {
+        register(&**ledger, &registration(id, id), 0);
+    }
+    let reached = |id: &String, status| notification(id, id, Report::Reached(status));
+    let batch = ids.iter().flat_map(|id| {
+        let paid = [reached(id, PaymentStatus::Failed), completion(id, id), completion(id, id)];
+        paid.into_iter().chain([partial_refund(id, id, 1), reached(id, PaymentStatus::Refunded)])
+    });
+    settle(&**ledger, &batch.collect::<Vec<_>>(), 1);
+    register(&**ledger, &registration("late", "0"), 2);
+    settle(&**ledger, &[completion("late", "0")], 3);
+
+    let words = ["payment.failed", "order.paid", "payment.partially_refunded", "payment.refunded"];
+    let mut expected: Vec<String> =
+        ids.iter().flat_map(|id| words.map(|word| format!("{word} of {id} for {id}"))).collect();
+    expected.push("payment.unapplied of late for 0".to_owned());
+    let stored = "SELECT kind || ' of ' || payment_id || ' for ' || order_id AS text FROM events ORDER BY event_id";
+    assert_eq!(database.texts(stored), expected);
+    let unpaid = "SELECT kind AS text FROM events WHERE paid_at IS NULL GROUP BY kind";
+    assert_eq!(database.texts(unpaid), ["payment.failed"]);
+}
+
+pub fn nothing_is_stored_of_a_dry_run_or_a_refusal(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
+    register(&**ledger, &registration("p", "o"), 0);
+    let keys = ports::Keys::of_notifications([&completion("p", "o")]);
+    let tried = ledger.amend(&keys, |books| {
+        books.settle(&completion("p", "o"), crate::fixtures::receipt(crate::fixtures::at(1)));
+        books.discard();
+    });
+    tried.expect("a ledger that tries");
+    change(database, "UPDATE orders SET currency = 'ZZZ'");
+    assert!(is_corrupt(try_settle(&**ledger, &[completion("p", "o"), completion("unknown", "o")], 1)));
+    for table in ["deliveries", "parked_deliveries", "events", "partial_refunds"] {
+        assert_eq!(database.texts(&format!("SELECT 'a row' AS text FROM {table}")), [""; 0], "{table}");
+    }
+}

@@ -1,0 +1,146 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use domain::{
+    Books, Changes, Delivery, DeliveryId, Event, MethodRecord, Order, OrderId, Outcome, PartialRefund, PaymentId,
+};
+use ports::{DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
+
+/// The ledger in memory: what the others do with tables and locks, with maps and one mutex. It lasts as long
+/// as the value.
+#[derive(Debug, Default)]
+pub struct MemoryLedger {
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    orders: BTreeMap<OrderId, Order>,
+    payments: BTreeMap<PaymentId, RecordedPayment>,
+    partial_refunds: BTreeSet<PartialRefund>,
+    deliveries: BTreeMap<DeliveryId, Delivery>,
+    waiting: BTreeSet<DeliveryId>,
+    events: Vec<Event>,
+}
+
+impl MemoryLedger {
+    /// What the portal must be told, in this order.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.lock().events.clone()
+    }
+
+    /// A panic in the midst of an `act` has changed nothing yet, so a poisoned lock is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
+        let mut tables = self.lock();
+        let mut books = tables.open(keys);
+        act(&mut books);
+        tables.store(books.close())
+    }
+
+    fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
+        let tables = self.lock();
+        let history = |payment: &RecordedPayment| PaymentHistory {
+            payment: payment.clone(),
+            order: tables.orders[&payment.payment.order_id].clone(),
+            deliveries: tables.newest(HISTORY_MAX, |delivery| delivery.payload.payment_id.as_ref() == Some(id)),
+        };
+        Ok(tables.payments.get(id).map(history))
+    }
+
+    fn order(&self, id: &OrderId) -> Result<Option<OrderHistory>, LedgerError> {
+        let tables = self.lock();
+        let history = |order: &Order| {
+            let of_order = |payment: &&RecordedPayment| payment.payment.order_id == *id;
+            let mut payments: Vec<_> = tables.payments.values().filter(of_order).cloned().collect();
+            payments.sort_by_key(|payment| payment.payment.created_at);
+            OrderHistory { order: order.clone(), payments }
+        };
+        Ok(tables.orders.get(id).map(history))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, LedgerError> {
+        Ok(self.lock().deliveries.get(&id).cloned())
+    }
+
+    fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError> {
+        let DeliveryFilter { payment, order, outcome, since, before, limit } = filter;
+        let wanted = |delivery: &Delivery| {
+            (payment.is_none() || *payment == delivery.payload.payment_id)
+                && (order.is_none() || *order == delivery.payload.order_id)
+                && outcome.is_none_or(|outcome| outcome == delivery.outcome.kind())
+                && since.is_none_or(|since| since <= delivery.receipt.received_at)
+                && before.is_none_or(|before| delivery.receipt.delivery_id < before)
+        };
+        Ok(self.lock().newest(*limit, wanted))
+    }
+
+    fn check(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
+
+impl Tables {
+    fn open(&self, keys: &Keys) -> Books {
+        let payments = keys.payments.iter().filter_map(|id| self.payments.get(id));
+        let orders = keys.orders.iter().filter_map(|id| self.orders.get(id));
+        let waiting = self.waiting.iter().filter_map(|id| self.deliveries.get(id)).filter(|delivery| {
+            keys.waiting && delivery.payload.payment_id.as_ref().is_some_and(|id| keys.payments.contains(id))
+        });
+        Books::open(
+            payments.map(|recorded| recorded.payment.clone()).collect(),
+            orders.cloned().collect(),
+            self.partial_refunds.intersection(&keys.partial_refunds).cloned().collect(),
+            waiting.cloned().collect(),
+        )
+    }
+
+    /// Stores all of it, or nothing.
+    fn store(&mut self, changes: Changes) -> Result<(), LedgerError> {
+        let Changes {
+            added_orders,
+            added_payments,
+            changed_orders,
+            changed_payments,
+            partial_refunds,
+            deliveries,
+            unparked,
+            events,
+        } = changes;
+        let mut ids = BTreeSet::new();
+        let mut used = |id: DeliveryId| self.deliveries.contains_key(&id) || !ids.insert(id);
+        if let Some(id) = deliveries.iter().map(|delivery| delivery.receipt.delivery_id).find(|id| used(*id)) {
+            return Err(LedgerError::Refused(format!("delivery {id} is there already").into()));
+        }
+        self.orders.extend(added_orders.into_iter().chain(changed_orders).map(|order| (order.id.clone(), order)));
+        let added = added_payments.into_iter().map(|(payment, record)| RecordedPayment { payment, record });
+        self.payments.extend(added.map(|recorded| (recorded.payment.id.clone(), recorded)));
+        for payment in changed_payments {
+            if let Some(recorded) = self.payments.get_mut(&payment.id) {
+                let details = recorded.record.take().map(MethodRecord::into_details).unwrap_or_default();
+                let record = MethodRecord::of(&payment, details);
+                *recorded = RecordedPayment { payment, record };
+            }
+        }
+        self.partial_refunds.extend(partial_refunds);
+        let parked = deliveries.iter().filter(|delivery| delivery.outcome == Outcome::Parked);
+        self.waiting.extend(parked.map(|delivery| delivery.receipt.delivery_id));
+        for id in unparked {
+            self.waiting.remove(&id);
+        }
+        self.deliveries.extend(deliveries.into_iter().map(|delivery| (delivery.receipt.delivery_id, delivery)));
+        self.events.extend(events);
+        Ok(())
+    }
+
+    fn newest(&self, limit: i64, wanted: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
+        let limit = usize::try_from(limit).unwrap_or(0);
+        self.deliveries.values().rev().filter(|delivery| wanted(delivery)).take(limit).cloned().collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! Databases that a test makes and that go with it.
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, PgConnection};
+use url::Url;
+use uuid::Uuid;
+
+/// A database of its own on the server that `TEST_DATABASE_URL` names. It is dropped with this value,
+/// whoever is still connected.
+#[derive(Debug)]
+pub struct ThrowawayDatabase {
+    server: Url,
+    name: String,
+}
+
+impl ThrowawayDatabase {
+    /// Makes an empty one.
+    ///
+    /// # Panics
+    /// If `TEST_DATABASE_URL` is not set, or databases cannot be made there.
+    #[must_use]
+    pub fn create() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a test has no settings but this one")]
+        let server = std::env::var("TEST_DATABASE_URL").expect("set TEST_DATABASE_URL or run `make test`");
+        let server = Url::parse(&server).expect("TEST_DATABASE_URL is a URL");
+        let name = format!("throwaway_{}", Uuid::now_v7().simple());
+        let database = Self { server, name };
+        execute(database.server.as_str(), &format!("CREATE DATABASE {}", database.name));
+        database
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut url = self.server.clone();
+        url.set_path(&self.name);
+        url.into()
+    }
+
+    /// Its name on the server.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connects to it.
+    ///
+    /// # Panics
+    /// If that fails.
+    #[must_use]
+    pub fn connect(&self) -> PgConnection {
+        connect(&self.url())
+    }
+
+    /// Runs these statements in it.
+    ///
+    /// # Panics
+    /// If they fail.
+    pub fn execute(&self, statements: &str) {
+        execute(&self.url(), statements);
+    }
+}
+
+impl Drop for ThrowawayDatabase {
+    fn drop(&mut self) {
+        // A test that fails must not fail once more here.
+        if let Ok(mut connection) = PgConnection::establish(self.server.as_str()) {
+            let _ = connection.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        }
+    }
+}
+
+fn connect(url: &str) -> PgConnection {
+    PgConnection::establish(url).expect("a server at TEST_DATABASE_URL")
+}
+
+fn execute(url: &str, statements: &str) {
+    connect(url).batch_execute(statements).expect("statements that run");
+}
