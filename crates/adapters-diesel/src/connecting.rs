@@ -65,6 +65,22 @@ pub fn retry_races<T>(mut transaction: impl FnMut() -> Result<T, StorageError>) 
     }
 }
 
+/// Applies the pending migrations and names them.
+///
+/// # Errors
+/// That of the first migration that fails.
+pub fn apply_pending<DB: Backend>(
+    connection: &mut impl MigrationHarness<DB>,
+    migrations: impl MigrationSource<DB>,
+) -> diesel::migration::Result<Vec<String>> {
+    let pending: Vec<Box<dyn Migration<DB>>> = connection.pending_migrations(migrations)?;
+    let apply = |migration: Box<dyn Migration<DB>>| {
+        connection.run_migration(&migration)?;
+        Ok(migration.name().to_string())
+    };
+    pending.into_iter().map(apply).collect()
+}
+
 /// Whether all migrations have been applied.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ mod rows;
 pub mod schema;
 
 pub use columns::{At, Key, sql_types};
-pub use connecting::{ConnectError, LedgerOptions, build_pool, retry_races, up_to_date};
+pub use connecting::{ConnectError, LedgerOptions, apply_pending, build_pool, retry_races, up_to_date};
 pub use errors::StorageError;
 pub use rows::{
     DeliveryRow, EventRow, InnerRow, InvoiceRow, OrderRow, ParkedRow, PartialRefundRow, PaymentRow, PaypalRow,

@@ -9,8 +9,8 @@ use slog_async::{Async, AsyncGuard, OverflowStrategy};
 /// Records that may wait to be written; beyond it, whoever logs waits.
 const QUEUE_MAX: usize = 4096;
 
-/// A logger that writes JSON. Records are written by a thread of their own; none is lost. When the guard is
-/// dropped, all that was logged has been written.
+/// A logger that writes JSON. Records are written by a thread of their own; none is lost as long as `writer`
+/// takes them. When the guard is dropped, all that was logged has been written.
 pub fn json_logger(
     writer: impl Write + Send + 'static,
     level: Level,
@@ -23,10 +23,12 @@ pub fn json_logger(
         "level" => FnValue(|record: &Record<'_>| word(record.level())),
         "timestamp" => FnValue(move |_: &Record<'_>| now().to_rfc3339_opts(SecondsFormat::Micros, true)),
     );
-    let json = slog_json::Json::new(writer).add_key_value(fields).set_flush(true).build().filter_level(level).fuse();
+    // A record that cannot be written is lost; what it tells of must go on.
+    let json = slog_json::Json::new(writer).add_key_value(fields).set_flush(true).build();
+    let json = json.filter_level(level).ignore_res();
     let (drain, guard) =
         Async::new(json).chan_size(QUEUE_MAX).overflow_strategy(OverflowStrategy::Block).build_with_guard();
-    (Logger::root(drain.fuse(), o!()), guard)
+    (Logger::root(drain.ignore_res(), o!()), guard)
 }
 
 fn word(level: Level) -> &'static str {

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use adapters_diesel::ConnectError;
+use adapters_diesel::{ConnectError, apply_pending};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::r2d2::CustomizeConnection;
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
@@ -20,8 +20,7 @@ pub fn migrate(database_url: &str) -> Result<Vec<String>, ConnectError> {
     connection
         .batch_execute("SELECT pg_advisory_lock(7265112020)")
         .map_err(|error| ConnectError::Migration(error.into()))?;
-    let applied = connection.run_pending_migrations(MIGRATIONS).map_err(ConnectError::Migration)?;
-    Ok(applied.iter().map(ToString::to_string).collect())
+    apply_pending(&mut connection, MIGRATIONS).map_err(ConnectError::Migration)
 }
 
 /// Bounds how long libpq waits for a host that does not answer, unless the URL says otherwise.

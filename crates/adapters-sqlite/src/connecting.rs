@@ -2,11 +2,11 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use adapters_diesel::ConnectError;
+use adapters_diesel::{ConnectError, apply_pending};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::r2d2::CustomizeConnection;
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
@@ -23,11 +23,9 @@ pub fn migrate(path: &Path) -> Result<Vec<String>, ConnectError> {
         SqliteConnection::establish(&path.to_string_lossy()).map_err(|error| ConnectError::OutOfReach(error.into()))?;
     prepare(&mut connection).map_err(|error| ConnectError::OutOfReach(error.into()))?;
     // The look at what is pending and the migrations are one turn, which the others wait for.
-    let migrations = |connection: &mut SqliteConnection| {
-        let applied = connection.run_pending_migrations(MIGRATIONS)?;
-        Ok(applied.iter().map(ToString::to_string).collect())
-    };
-    connection.immediate_transaction(migrations).map_err(ConnectError::Migration)
+    connection
+        .immediate_transaction(|connection| apply_pending(connection, MIGRATIONS))
+        .map_err(ConnectError::Migration)
 }
 
 /// Where several processes find a new file, one makes it a write-ahead one and SQLite turns the others away at

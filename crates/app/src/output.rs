@@ -1,7 +1,6 @@
 //! What commands print: documents for scripts, tables for people.
 
 use std::io::{self, Write as _};
-use std::process::ExitCode;
 use std::str::FromStr;
 
 use adapters_http::documents::{DeliveryDocument, OrderDocument, PaymentDocument, RecordDocument};
@@ -19,16 +18,22 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    /// Prints the document, or what `for_people` prints of it.
-    pub(crate) fn print<T: Serialize>(self, document: &T, for_people: impl FnOnce(&T)) -> anyhow::Result<ExitCode> {
+    /// Prints the document, or what `for_people` makes of it.
+    pub(crate) fn print<T: Serialize>(self, document: &T, for_people: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
         if self.json {
-            let mut stdout = io::stdout().lock();
-            serde_json::to_writer_pretty(&mut stdout, document)?;
-            writeln!(stdout)?;
+            print(&format!("{}\n", serde_json::to_string_pretty(document)?))
         } else {
-            for_people(document);
+            print(&for_people(document))
         }
-        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Prints a result. A reader that has seen enough is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -37,7 +42,7 @@ pub(crate) fn word<T: FromStr + VariantNames>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("must be one of {}", T::VARIANTS.join(", ")))
 }
 
-pub(crate) fn payment(payment: &PaymentDocument) {
+pub(crate) fn payment(payment: &PaymentDocument) -> String {
     let PaymentDocument {
         payment_id,
         order_id,
@@ -65,7 +70,7 @@ pub(crate) fn payment(payment: &PaymentDocument) {
         ("paid", paid_at.as_ref().map(|time| time.0.clone()).unwrap_or_default()),
     ];
     lines.extend(record.iter().map(|record| ("record", describe(record))));
-    print_lines(lines);
+    in_lines(&lines)
 }
 
 fn describe(record: &RecordDocument) -> String {
@@ -84,9 +89,9 @@ fn describe(record: &RecordDocument) -> String {
     }
 }
 
-pub(crate) fn order(order: &OrderDocument) {
+pub(crate) fn order(order: &OrderDocument) -> String {
     let OrderDocument { order_id, amount, currency, status, paid_by, paid_at, created_at, updated_at } = order;
-    print_lines(vec![
+    in_lines(&[
         ("order", order_id.clone()),
         ("status", (*status).to_owned()),
         ("amount", format!("{amount} {currency}")),
@@ -94,11 +99,11 @@ pub(crate) fn order(order: &OrderDocument) {
         ("paid", paid_at.as_ref().map(|time| time.0.clone()).unwrap_or_default()),
         ("created", created_at.0.clone()),
         ("updated", updated_at.0.clone()),
-    ]);
+    ])
 }
 
 /// The audit trail, a line each.
-pub(crate) fn deliveries(deliveries: &[DeliveryDocument]) {
+pub(crate) fn deliveries(deliveries: &[DeliveryDocument]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["RECEIVED", "SOURCE", "REPORTED", "OUTCOME", "MOVED", "PAYMENT", "DELIVERY", "REASON"]);
@@ -122,13 +127,11 @@ pub(crate) fn deliveries(deliveries: &[DeliveryDocument]) {
             delivery.reason.as_deref().unwrap_or_default(),
         ]);
     }
-    println!("{table}");
+    format!("{table}\n")
 }
 
-/// Prints names and values beneath each other, without those that have no value.
-fn print_lines(lines: Vec<(&str, String)>) {
-    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        println!("{name:<13} {value}");
-    }
-    println!();
+/// Names and values beneath each other, without those that have no value.
+fn in_lines(lines: &[(&str, String)]) -> String {
+    let given = lines.iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(name, value)| format!("{name:<13} {value}\n")).chain(["\n".to_owned()]).collect()
 }

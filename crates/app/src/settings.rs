@@ -36,8 +36,8 @@ Settings that only the environment (or a .env file in the working directory) giv
                           [default: sqlite://data/payment-callback.sqlite3]
   PAYMENT_API_KEY         key(s) that a callback must bear in X-API-Key, separated by commas;
                           required unless WEBHOOK_AUTH=signature
-  PAYMENT_WEBHOOK_SECRET  whsec_… secret(s) of signed callbacks, separated by spaces; required unless
-                          WEBHOOK_AUTH=api-key
+  PAYMENT_WEBHOOK_SECRET  whsec_… secret(s) of signed callbacks, separated by spaces;
+                          required unless WEBHOOK_AUTH=api-key
   PORTAL_API_KEY          key(s) of the portal's own calls; unset: they answer 401
   OPERATOR_API_KEY        key(s) of operators' calls; unset: they answer 401";
 
@@ -47,22 +47,17 @@ Needs from the environment (or a .env file in the working directory):
   DATABASE_URL            the ledger, postgres://… or sqlite://PATH
                           [default: sqlite://data/payment-callback.sqlite3]";
 
-/// How the database is used.
+/// How the database is waited for.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct DatabaseSettings {
-    /// All connections of the process
-    #[arg(long, env, hide_env_values = true, value_name = "CONNECTIONS", default_value = "8",
-          value_parser = whole_number::<1, 1000>)]
-    pub(crate) database_pool_size: u64,
-
+pub(crate) struct DatabaseWait {
     /// How long the start waits for the database, in seconds
     #[arg(long, env, hide_env_values = true, value_name = "SECONDS", default_value = "30",
           value_parser = whole_number::<0, 3600>)]
     database_wait_s: u64,
 }
 
-impl DatabaseSettings {
-    pub(crate) fn wait(&self) -> Duration {
+impl DatabaseWait {
+    pub(crate) fn duration(&self) -> Duration {
         Duration::from_secs(self.database_wait_s)
     }
 }
@@ -70,6 +65,11 @@ impl DatabaseSettings {
 /// How the service behaves.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServiceSettings {
+    /// All connections of the process to its database
+    #[arg(long, env, hide_env_values = true, value_name = "CONNECTIONS", default_value = "8",
+          value_parser = whole_number::<1, 1000>)]
+    pub(crate) database_pool_size: u64,
+
     /// Where to listen, as host and port; port 0 picks a free one
     #[arg(long, env, hide_env_values = true, value_name = "HOST:PORT", default_value = "127.0.0.1:8080",
           value_parser = host_and_port)]
@@ -169,28 +169,58 @@ impl From<LogLevel> for slog::Level {
 /// Reads the command line and the environment. Says what is wrong in one line, or prints the help that was
 /// asked for; either way the exit code is the error.
 pub(crate) fn read() -> Result<Cli, ExitCode> {
-    match dotenvy::from_path(".env") {
-        Ok(()) => {}
-        Err(dotenvy::Error::Io(error)) if error.kind() == IoErrorKind::NotFound => {}
+    if load_dotenv().is_err() {
         // Its own words would show the line, and what is secret in it.
-        Err(_) => {
-            eprintln!("payment-callback: .env cannot be read: it must be lines of NAME=value");
-            return Err(ExitCode::from(2));
-        }
+        eprintln!("payment-callback: .env cannot be read: it must be lines of NAME=value");
+        return Err(ExitCode::from(2));
     }
-    let command = Cli::command();
+    let command = with_settings_help(Cli::command());
     match ignore_empty(command.clone()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => Ok(cli),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             // The help names every variable, also those that are empty.
-            let shown = command.try_get_matches().map_err(|error| error.print()).is_err();
-            Err(if shown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            let printed = command.try_get_matches().map_or_else(|help| help.print().is_ok(), |_| false);
+            Err(if printed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(error) => {
             eprintln!("payment-callback: {}", one_line(&command, &error));
             Err(ExitCode::from(2))
         }
     }
+}
+
+/// Sets what the `.env` file gives and the environment does not.
+fn load_dotenv() -> Result<(), dotenvy::Error> {
+    let variables = match dotenvy::from_path_iter(".env") {
+        Err(dotenvy::Error::Io(error)) if error.kind() == IoErrorKind::NotFound => return Ok(()),
+        variables => variables?.collect::<Result<Vec<_>, _>>()?,
+    };
+    for (name, value) in variables {
+        if environment(&name).is_none() {
+            // SAFETY: the environment must not change while another thread reads it, and there is no other
+            // thread until a command runs.
+            #[expect(unsafe_code, reason = "clap reads variables from the environment alone")]
+            unsafe {
+                std::env::set_var(name, value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The program's own help lists every setting of the service, as `serve --help` does.
+fn with_settings_help(command: clap::Command) -> clap::Command {
+    let serve = command.find_subcommand("serve").into_iter().flat_map(clap::Command::get_opts);
+    let lines: Vec<String> = serve
+        .filter_map(|option| {
+            let name = option.get_env()?.display();
+            let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+            let default = option.get_default_values().first().map(|value| value.display().to_string());
+            Some(format!("  {name} [default: {}]\n      {help}", default.unwrap_or_default()))
+        })
+        .collect();
+    let settings = format!("Settings, from the environment or as options of `serve`:\n{}", lines.join("\n"));
+    command.after_help(format!("{settings}\n\n{SECRETS_HELP}"))
 }
 
 /// An empty value is an unset one.

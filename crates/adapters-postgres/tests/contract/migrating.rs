@@ -16,7 +16,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postg
 #[test]
 fn migrate_names_what_it_applied_and_does_it_once() {
     let database = ThrowawayDatabase::create();
-    assert_eq!(migrate(&database.url()).expect("a new database"), ["20261123000000"]);
+    assert_eq!(migrate(&database.url()).expect("a new database"), ["2026-11-23-000000_ledger"]);
     assert_eq!(migrate(&database.url()).expect("a migrated database"), [""; 0]);
 }
 
@@ -36,7 +36,7 @@ fn replicas_that_start_together_migrate_once() {
                 .collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
         });
-        assert_eq!(applied, ["20261123000000"]);
+        assert_eq!(applied, ["2026-11-23-000000_ledger"]);
     }
 }
 
@@ -53,7 +53,7 @@ fn migrations_go_down_and_up_again_whatever_the_tables_hold() {
     let left = "SELECT relname::text AS text FROM pg_class WHERE relnamespace = 'public'::regnamespace \
                 AND relname NOT LIKE '%diesel%'";
     assert_eq!(database.texts(left), [""; 0]);
-    assert_eq!(migrate(&database.0.url()).expect("an empty database"), ["20261123000000"]);
+    assert_eq!(migrate(&database.0.url()).expect("an empty database"), ["2026-11-23-000000_ledger"]);
     let ledger = database.ledger();
     register(&*ledger, &registration("p", "o"), 2);
     assert_eq!(settle(&*ledger, &[completion("p", "o")], 3), [Outcome::Completed]);

@@ -15,7 +15,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlit
 #[test]
 fn migrate_names_what_it_applied_and_does_it_once() {
     let file = File::new();
-    assert_eq!(migrate(&file.path()).expect("a new database"), ["20261123000000"]);
+    assert_eq!(migrate(&file.path()).expect("a new database"), ["2026-11-23-000000_ledger"]);
     assert_eq!(migrate(&file.path()).expect("a migrated database"), [""; 0]);
 }
 
@@ -43,7 +43,7 @@ fn processes_that_start_together_migrate_once() {
                 .collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
         });
-        assert_eq!(applied, ["20261123000000"]);
+        assert_eq!(applied, ["2026-11-23-000000_ledger"]);
     }
 }
 
@@ -60,7 +60,7 @@ fn migrations_go_down_and_up_again_whatever_the_tables_hold() {
     connection.revert_all_migrations(MIGRATIONS).expect("migrations that go down");
     let left = "SELECT name AS text FROM sqlite_schema WHERE name NOT LIKE '%diesel%' AND name NOT LIKE 'sqlite_%'";
     assert_eq!(file.texts(left), [""; 0]);
-    assert_eq!(migrate(&file.path()).expect("an empty database"), ["20261123000000"]);
+    assert_eq!(migrate(&file.path()).expect("an empty database"), ["2026-11-23-000000_ledger"]);
     let ledger = file.ledger();
     register(&*ledger, &registration("p", "o"), 2);
     assert_eq!(settle(&*ledger, &[completion("p", "o")], 3), [Outcome::Completed]);

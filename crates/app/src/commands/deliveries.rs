@@ -37,6 +37,7 @@ impl Deliveries {
         let filter = DeliveryFilter { payment, order, outcome, since, ..DeliveryFilter::newest(limit + 1) };
         let ledger = settings::database_url()?.ledger_for_command()?;
         let document = DeliveriesDocument::page(ledger.deliveries(&filter)?, usize::try_from(limit)?);
-        format.print(&document, |document| output::deliveries(&document.deliveries))
+        format.print(&document, |document| output::deliveries(&document.deliveries))?;
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -2,23 +2,22 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::settings::{self, DatabaseSettings};
+use crate::output;
+use crate::settings::{self, DatabaseWait};
 
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     #[command(flatten)]
-    database: DatabaseSettings,
+    database_wait: DatabaseWait,
 }
 
 impl Migrate {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let applied = settings::database_url()?.migrate(self.database.wait())?;
-        if applied.is_empty() {
-            println!("nothing to do: every migration has been applied");
-        }
-        for migration in applied {
-            println!("applied {migration}");
-        }
+        let applied = settings::database_url()?.migrate(self.database_wait.duration())?;
+        output::print(&match &*applied {
+            [] => "nothing to do: every migration has been applied\n".to_owned(),
+            applied => applied.iter().map(|migration| format!("applied {migration}\n")).collect(),
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -20,7 +20,6 @@ use crate::settings::{DATABASE_HELP, SECRETS_HELP};
 #[command(
     name = "payment-callback",
     version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COMMIT"), ")"),
-    after_help = SECRETS_HELP,
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

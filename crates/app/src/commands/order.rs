@@ -25,11 +25,9 @@ impl Order {
         let filter = DeliveryFilter { order: Some(self.id), ..DeliveryFilter::newest(HISTORY_MAX) };
         let deliveries: Vec<DeliveryDocument> = ledger.deliveries(&filter)?.into_iter().map(Into::into).collect();
         self.format.print(&OrderHistoryDocument::from(history), |document| {
-            output::order(&document.order);
-            for payment in &document.payments {
-                output::payment(payment);
-            }
-            output::deliveries(&deliveries);
-        })
+            let payments: String = document.payments.iter().map(output::payment).collect();
+            output::order(&document.order) + &payments + &output::deliveries(&deliveries)
+        })?;
+        Ok(ExitCode::SUCCESS)
     }
 }

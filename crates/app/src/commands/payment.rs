@@ -22,9 +22,10 @@ impl Payment {
         let ledger = settings::database_url()?.ledger_for_command()?;
         let history = ledger.payment(&self.id)?.context("no such payment is registered")?;
         self.format.print(&PaymentHistoryDocument::from(history), |document| {
-            output::payment(&document.payment);
-            output::order(&document.order);
-            output::deliveries(&document.deliveries);
-        })
+            output::payment(&document.payment)
+                + &output::order(&document.order)
+                + &output::deliveries(&document.deliveries)
+        })?;
+        Ok(ExitCode::SUCCESS)
     }
 }

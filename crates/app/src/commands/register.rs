@@ -63,12 +63,13 @@ impl Register {
         let history = ledger.payment(&registration.payment_id)?.context("the payment is gone")?;
         let document = RegistrationDocument::new(status, &registered.applied, history);
         format.print(&document, |document| {
-            println!("{}: {}", document.status, document.payment.payment_id);
-            if !document.applied.is_empty() {
-                println!("applied what had waited for it: {}", document.applied.join(", "));
-            }
-            output::payment(&document.payment);
-            output::order(&document.order);
-        })
+            let applied = match &*document.applied {
+                [] => String::new(),
+                applied => format!("applied what had waited for it: {}\n", applied.join(", ")),
+            };
+            let (payment, order) = (output::payment(&document.payment), output::order(&document.order));
+            format!("{}\n{applied}\n{payment}{order}", document.status)
+        })?;
+        Ok(ExitCode::SUCCESS)
     }
 }

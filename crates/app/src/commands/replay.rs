@@ -29,10 +29,11 @@ impl Replay {
             .context("the delivery was not applied")?;
         let outcome = replay.settlement.delivery.outcome.kind();
         self.format.print(&ReplayDocument::from(replay), |document| {
-            println!("{}: {}", if document.dry_run { "would be" } else { "outcome" }, document.outcome);
-            output::deliveries(std::slice::from_ref(&document.delivery));
-            document.payment.iter().for_each(output::payment);
-            document.order.iter().for_each(output::order);
+            let verb = if document.dry_run { "would be" } else { "outcome" };
+            let entry = output::deliveries(std::slice::from_ref(&document.delivery));
+            let payment: String = document.payment.iter().map(output::payment).collect();
+            let order: String = document.order.iter().map(output::order).collect();
+            format!("{verb}: {}\n\n{entry}\n{payment}{order}", document.outcome)
         })?;
         let refused = matches!(outcome, OutcomeKind::Parked | OutcomeKind::Rejected);
         Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -89,17 +89,7 @@ impl Send {
             .context("the HTTP client cannot be made")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let sent = runtime.block_on(deliver(&client, &self.url, &body));
-        self.format.print(&sent, |sent| {
-            let attempts =
-                if sent.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", sent.attempts) };
-            match (sent.http_status, &sent.error) {
-                (Some(status), _) => println!("answered {status} after {attempts}"),
-                (None, error) => println!("no answer after {attempts}: {}", error.as_deref().unwrap_or_default()),
-            }
-            if let Some(answer) = &sent.answer {
-                println!("{answer:#}");
-            }
-        })?;
+        self.format.print(&sent, SentDocument::for_people)?;
         Ok(if sent.delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -175,6 +165,18 @@ async fn attempt(client: &Client, url: &Url, body: &str) -> reqwest::Result<(Sta
 }
 
 impl SentDocument {
+    fn for_people(&self) -> String {
+        let attempts = if self.attempts == 1 { "attempt" } else { "attempts" };
+        let answered = match (self.http_status, &self.error) {
+            (Some(status), _) => format!("answered {status} after {} {attempts}\n", self.attempts),
+            (None, error) => {
+                format!("no answer after {} {attempts}: {}\n", self.attempts, error.as_deref().unwrap_or_default())
+            }
+        };
+        let answer = self.answer.as_ref().map(|answer| format!("{answer:#}\n"));
+        answered + &answer.unwrap_or_default()
+    }
+
     fn new(attempts: usize, answer: reqwest::Result<(StatusCode, String)>) -> Self {
         match answer {
             Ok((status, text)) => Self {

@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use adapters_http::{Desk, Listening, ServerSettings, listen};
@@ -8,11 +9,12 @@ use anyhow::Context as _;
 use clap::Args;
 use ports::Clock;
 use slog::{Logger, info};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use usecases::{GroupCommit, GroupCommitLimits, ReceiveNotification};
 
 use crate::clock::SystemClock;
-use crate::settings::{self, DatabaseSettings, ServiceSettings, SettingsError};
+use crate::settings::{self, DatabaseWait, ServiceSettings, SettingsError};
 
 /// Callbacks that share a transaction at most: what 64 keep-alive connections can have waiting.
 const BATCH_MAX: usize = 64;
@@ -26,40 +28,52 @@ const SETTLING_MAX: Duration = Duration::from_secs(3);
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
-    service: ServiceSettings,
+    settings: ServiceSettings,
     #[command(flatten)]
-    database: DatabaseSettings,
+    database_wait: DatabaseWait,
 }
 
 impl Serve {
-    /// Wires the service together and runs it until it is told to stop.
+    /// Runs the service until it is told to stop.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { service, database } = self;
-        let webhook_authentication = service.webhook_authentication()?;
-        let portal_keys = settings::api_keys("PORTAL_API_KEY")?;
-        let operator_keys = settings::api_keys("OPERATOR_API_KEY")?;
-        let database_url = settings::database_url()?;
         let (log, log_guard) = adapters_logging::json_logger(
             std::io::stdout(),
-            service.log_level.into(),
-            service.service_name.clone(),
+            self.settings.log_level.into(),
+            self.settings.service_name.clone(),
             || SystemClock.now(),
         );
-        info!(log, "starting"; "database" => %database_url, "webhook_auth" => service.webhook_auth(),
+        let served = actix_web::rt::System::new().block_on(self.serve(&log));
+        // Writes what is still to be written.
+        drop(log_guard);
+        served.map(|()| ExitCode::SUCCESS)
+    }
+
+    /// Wires everything together.
+    async fn serve(self, log: &Logger) -> anyhow::Result<()> {
+        let Self { settings, database_wait } = self;
+        let webhook_authentication = settings.webhook_authentication()?;
+        let portal_keys = settings::api_keys("PORTAL_API_KEY")?;
+        let operator_keys = settings::api_keys("OPERATOR_API_KEY")?;
+        let database_url = Arc::new(settings::database_url()?);
+        let mut stop_signals = StopSignals::listen()?;
+        info!(log, "starting"; "database" => %database_url, "webhook_auth" => settings.webhook_auth(),
             "portal_keys" => ?portal_keys, "operator_keys" => ?operator_keys,
-            "response_deadline_ms" => service.response_deadline().as_secs_f64() * 1000.0,
             "version" => env!("CARGO_PKG_VERSION"), "commit" => env!("COMMIT"));
 
-        for migration in database_url.migrate(database.wait())? {
-            info!(log, "migration applied"; "migration" => migration);
+        let (url, wait) = (Arc::clone(&database_url), database_wait.duration());
+        tokio::select! {
+            applied = in_thread(move || url.migrate(wait)) => for migration in applied?? {
+                info!(log, "migration applied"; "migration" => migration);
+            },
+            () = stop_signals.received() => return Ok(()),
         }
-        let pool_size = u32::try_from(database.database_pool_size)?;
         // The ledger gives up before the deadline, so that the answer and the log can say why.
-        let patience = service.response_deadline() * 3 / 4;
+        let patience = settings.response_deadline() * 3 / 4;
+        let pool_size = u32::try_from(settings.database_pool_size)?;
         let ledger = database_url.ledger(LedgerOptions { pool_size, patience });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let limits = GroupCommitLimits {
-            queue_max: usize::try_from(service.intake_queue_max)?,
+            queue_max: usize::try_from(settings.intake_queue_max)?,
             batch_max: BATCH_MAX,
             committers: database_url.committers(),
         };
@@ -67,44 +81,55 @@ impl Serve {
         let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
         let desk = Desk::new(ledger, clock, usize::try_from(pool_size)?);
         let server_settings = ServerSettings {
-            bind_address: service.bind_address.clone(),
-            keep_alive: service.keep_alive(),
-            response_deadline: service.response_deadline(),
-            body_bytes_max: usize::try_from(service.body_bytes_max)?,
+            bind_address: settings.bind_address.clone(),
+            keep_alive: settings.keep_alive(),
+            response_deadline: settings.response_deadline(),
+            body_bytes_max: usize::try_from(settings.body_bytes_max)?,
             webhook_authentication,
             portal_keys,
             operator_keys,
         };
-        actix_web::rt::System::new().block_on(async {
-            let listening = listen(server_settings, Arc::clone(&intake), receive, desk, log.clone())
+        let Listening { server, addresses, stop } =
+            listen(server_settings, Arc::clone(&intake), receive, desk, log.clone())
                 .map_err(|error| SettingsError::new("BIND_ADDRESS", format!("cannot be used: {error}")))?;
-            serve_until_told(listening, intake, &log).await
-        })?;
-        drop(log_guard);
-        Ok(ExitCode::SUCCESS)
+        // In a task of its own: it goes on serving while it is being stopped.
+        let mut server = actix_web::rt::spawn(server);
+        for address in addresses {
+            info!(log, "listening"; "address" => %address);
+        }
+        tokio::select! {
+            ended = &mut server => return ended?.context("the server ended"),
+            () = stop_signals.received() => info!(log, "stopping"),
+        }
+        stop.stop(ANSWERING_MAX).await;
+        let finished = tokio::time::timeout(SETTLING_MAX, in_thread(move || intake.finish())).await;
+        info!(log, "stopped"; "all_settled" => finished.is_ok());
+        Ok(())
     }
 }
 
-async fn serve_until_told(listening: Listening, intake: Arc<GroupCommit>, log: &Logger) -> anyhow::Result<()> {
-    let Listening { server, addresses, stop } = listening;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    for address in addresses {
-        info!(log, "listening"; "address" => %address);
+/// The signals that tell the service to stop.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    tokio::select! {
-        ended = server => ended.context("the server ended")?,
-        _ = interrupt.recv() => {},
-        _ = terminate.recv() => {},
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {},
+            _ = self.terminate.recv() => {},
+        }
     }
-    info!(log, "stopping");
-    stop.stop(ANSWERING_MAX).await;
-    let (finished, settled) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        intake.finish();
-        finished.send(())
-    });
-    let settled = tokio::time::timeout(SETTLING_MAX, settled).await.is_ok();
-    info!(log, "stopped"; "all_settled" => settled);
-    Ok(())
+}
+
+/// Does something that blocks in a thread that the end of the program does not wait for.
+async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    let (done, result) = oneshot::channel();
+    thread::spawn(move || done.send(work()));
+    Ok(result.await?)
 }
