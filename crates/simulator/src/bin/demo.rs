@@ -1,0 +1,272 @@
+//! Shows the whole life of a payment: starts the service, lets real senders' requests come in, with all that
+//! goes wrong in the field, and asks the service's own commands what became of it. Exits with 0 only if
+//! everything was as it must be.
+//!
+//! The ledger is a temporary SQLite file, or the database that `DATABASE_URL` names; there it may run again.
+
+use std::io;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+
+use serde_json::{Value, json};
+use simulator::recorded::{
+    MARATHON_COMPLETED, MARATHON_KEY, MARATHON_ORDER, MARATHON_PAYMENT, MARATHON_REGISTER, OLDER_COMPLETED,
+};
+use simulator::{Request, Response, Service, program_beside};
+use tempfile::TempDir;
+
+const WEBHOOK: &str = "/api/payments/webhook";
+
+fn main() -> ExitCode {
+    match Demo::start().and_then(Demo::run) {
+        Ok(wrong) if wrong.is_empty() => {
+            println!("\nEverything was as it must be.");
+            ExitCode::SUCCESS
+        }
+        Ok(wrong) => {
+            eprintln!("\nNot as it must be:");
+            wrong.iter().for_each(|line| eprintln!("  {line}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("\nThe demonstration ended early: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Demo {
+    service: Service,
+    program: PathBuf,
+    database_url: String,
+    folder: TempDir,
+    /// Tells this run's payments from those of another run.
+    run: String,
+    key: String,
+    /// What was not as it must be.
+    wrong: Vec<String>,
+}
+
+impl Demo {
+    fn start() -> io::Result<Self> {
+        let program = program_beside("payment-callback")?;
+        let folder = TempDir::with_prefix("payment-callback-demo.")?;
+        #[expect(clippy::disallowed_methods, reason = "the demonstration has no settings but this one")]
+        let given = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
+        let on = if given.is_some() { "the database that DATABASE_URL names" } else { "a temporary SQLite file" };
+        let file = || format!("sqlite://{}", folder.path().join("demo.sqlite3").display());
+        let database_url = given.unwrap_or_else(file);
+        let (key, operator_key) = (random()?, random()?);
+        let keys = format!("{MARATHON_KEY},{key}");
+        let settings = [
+            ("DATABASE_URL", database_url.as_str()),
+            ("PAYMENT_API_KEY", &keys),
+            ("PORTAL_API_KEY", &keys),
+            ("OPERATOR_API_KEY", &operator_key),
+        ];
+        let service = Service::start(&program, folder.path(), settings)?;
+        println!("The service listens at {}, on {on}.\n", service.address());
+        Ok(Self { service, program, database_url, folder, run: random()?[..8].to_owned(), key, wrong: Vec::new() })
+    }
+
+    fn run(mut self) -> io::Result<Vec<String>> {
+        let completed_now = self.a_payment_is_registered_and_completed_three_times_at_once()?;
+        self.a_late_failure_comes()?;
+        let (payment, order) = self.a_notification_comes_before_its_registration()?;
+        self.what_nobody_may_or_can_say()?;
+
+        println!("\n$ payment-callback order {MARATHON_ORDER}");
+        self.show(&["order", MARATHON_ORDER])?;
+        let since = self.service.records().iter().find(|record| record["message"] == "listening").cloned();
+        let since = since.as_ref().and_then(|record| record["timestamp"].as_str()).unwrap_or_default().to_owned();
+        println!("\n$ payment-callback deliveries --since {since}");
+        self.show(&["deliveries", "--since", &since])?;
+
+        println!();
+        self.orders_are_paid_once(&[(MARATHON_ORDER, MARATHON_PAYMENT), (&order, &payment)])?;
+        self.the_trail_is_complete(&since, completed_now)?;
+        self.it_stops()?;
+        Ok(self.wrong)
+    }
+
+    /// Says whether the payment was completed by this, or had been in an earlier run.
+    fn a_payment_is_registered_and_completed_three_times_at_once(&mut self) -> io::Result<bool> {
+        let answer = self.service.replay(MARATHON_REGISTER)?;
+        let document = answer.json();
+        let known = document["status"] == "exists";
+        let expected = if known { (200, "exists") } else { (201, "registered") };
+        self.check("a real client registers its payment (recorded bytes)", &answer, "status", expected);
+
+        let open = document["payment"]["status"] != "completed";
+        let answers: Vec<Response> = thread::scope(|scope| {
+            let senders: Vec<_> = (0..3).map(|_| scope.spawn(|| self.service.replay(MARATHON_COMPLETED))).collect();
+            let answer = |sender: thread::ScopedJoinHandle<'_, _>| {
+                sender.join().map_err(|_| io::Error::other("a sender panicked"))?
+            };
+            senders.into_iter().map(answer).collect::<io::Result<_>>()
+        })?;
+        let mut outcomes: Vec<_> = answers.iter().map(|answer| summary(answer, "outcome")).collect();
+        outcomes.sort();
+        let first = if open { "200 completed" } else { "200 duplicate" };
+        let expected = [first, "200 duplicate", "200 duplicate"];
+        let as_expected = outcomes == expected;
+        self.note("it reports it completed, three times at once (same)", &outcomes.join(", "), as_expected, || {
+            format!("expected {}", expected.join(", "))
+        });
+        Ok(open)
+    }
+
+    fn a_late_failure_comes(&mut self) -> io::Result<()> {
+        let late = notification(MARATHON_PAYMENT, MARATHON_ORDER, "failed", "stripe");
+        let answer = self.send(&self.key, &late.to_string())?;
+        self.check("a late \"failed\" for the same payment", &answer, "outcome", (200, "ignored"));
+        Ok(())
+    }
+
+    /// Says which payment and order that was.
+    fn a_notification_comes_before_its_registration(&mut self) -> io::Result<(String, String)> {
+        let (payment, order) = (format!("demo-{}", self.run), format!("demo order {}", self.run));
+        let early = notification(&payment, &order, "completed", "webpay");
+        let answer = self.send(&self.key, &early.to_string())?;
+        self.check(
+            "a payment that nobody has registered yet is completed",
+            &answer,
+            "code",
+            (404, "payment_not_found"),
+        );
+        let parked = answer.json()["parked"] == json!(true);
+        self.note("… and is kept", if parked { "parked" } else { "lost" }, parked, || "expected parked".to_owned());
+
+        let registration = json!({
+            "externalPaymentId": payment, "orderId": order, "amount": "29.90", "currency": "EUR",
+            "paymentMethod": "webpay",
+        });
+        let request = Request::post("/api/payments").key(&self.key).json(registration.to_string());
+        let answer = self.service.exchange(&request)?;
+        self.check("the portal registers it", &answer, "status", (201, "registered"));
+        let applied = &answer.json()["applied"];
+        let as_expected = *applied == json!(["completed"]);
+        self.note("… which applies what was kept", &applied.to_string(), as_expected, || {
+            "expected [\"completed\"]".to_owned()
+        });
+        Ok((payment, order))
+    }
+
+    fn what_nobody_may_or_can_say(&mut self) -> io::Result<()> {
+        let completed = notification(MARATHON_PAYMENT, MARATHON_ORDER, "completed", "stripe").to_string();
+        let answer = self.send("a-wrong-key", &completed)?;
+        self.check("somebody sends it with a wrong key", &answer, "code", (401, "unauthorized"));
+        let answer = self.service.replay(OLDER_COMPLETED)?;
+        self.check("an older sender has no key at all (recorded bytes)", &answer, "code", (401, "unauthorized"));
+        let answer = self.send(&self.key, &completed[..completed.len() / 2])?;
+        self.check("half of a body", &answer, "code", (400, "invalid_payload"));
+        let bad = json!({
+            "paymentId": "", "status": "completed", "event": "completed", "paymentMethod": "webpay",
+            "timestamp": "2026-07-20T10:20:00Z",
+        });
+        let answer = self.send(&self.key, &bad.to_string())?;
+        self.check("a body with a bad and a missing field", &answer, "code", (400, "invalid_payload"));
+        let fields: Vec<_> = answer.json()["errors"].as_array().into_iter().flatten().cloned().collect();
+        let mut fields: Vec<_> = fields.iter().filter_map(|error| error["field"].as_str()).collect();
+        fields.sort_unstable();
+        let as_expected = fields == ["orderId", "paymentId"];
+        self.note("… and the answer names both", &fields.join(", "), as_expected, || {
+            "expected orderId, paymentId".to_owned()
+        });
+        Ok(())
+    }
+
+    fn orders_are_paid_once(&mut self, orders: &[(&str, &str)]) -> io::Result<()> {
+        for (order, payment) in orders {
+            let document = self.ask(&["order", order, "--json"])?;
+            let (status, paid_by) = (&document["order"]["status"], &document["order"]["paidBy"]);
+            let as_expected = status == "paid" && paid_by == payment;
+            let what = format!("order {}", order.chars().take(24).collect::<String>());
+            self.note(&what, &format!("{status} by {paid_by}"), as_expected, || format!("expected paid by {payment}"));
+        }
+        Ok(())
+    }
+
+    fn the_trail_is_complete(&mut self, since: &str, completed_now: bool) -> io::Result<()> {
+        let document = self.ask(&["deliveries", "--since", since, "--json"])?;
+        let entries = document["deliveries"].as_array().cloned().unwrap_or_default();
+        let mut outcomes: Vec<_> = entries.iter().filter_map(|entry| entry["outcome"].as_str()).collect();
+        outcomes.reverse();
+        let mut sorted = outcomes.clone();
+        sorted.sort_unstable();
+        let first = if completed_now { "completed" } else { "duplicate" };
+        let mut expected = [first, "duplicate", "duplicate", "ignored", "parked", "completed", "invalid", "invalid"];
+        expected.sort_unstable();
+        self.note("the audit trail", &outcomes.join(", "), sorted == expected, || {
+            format!("expected {}", expected.join(", "))
+        });
+        Ok(())
+    }
+
+    fn it_stops(&mut self) -> io::Result<()> {
+        let stopped = self.service.stop()?;
+        let came = format!("exit code {:?} after {} ms", stopped.code.unwrap_or(-1), stopped.took.as_millis());
+        self.note("the service is told to stop", &came, stopped.code == Some(0), || "expected 0".to_owned());
+        Ok(())
+    }
+
+    fn send(&self, key: &str, body: &str) -> io::Result<Response> {
+        self.service.exchange(&Request::post(WEBHOOK).key(key).json(body))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).current_dir(self.folder.path());
+        command.env_clear().env("DATABASE_URL", &self.database_url).stdin(Stdio::null());
+        command
+    }
+
+    /// Lets a command print for people.
+    fn show(&mut self, arguments: &[&str]) -> io::Result<()> {
+        let status = self.command(arguments).status()?;
+        if !status.success() {
+            self.wrong.push(format!("payment-callback {}: {status}", arguments[0]));
+        }
+        Ok(())
+    }
+
+    /// What a command prints for scripts.
+    fn ask(&self, arguments: &[&str]) -> io::Result<Value> {
+        let output = self.command(arguments).stderr(Stdio::inherit()).output()?;
+        serde_json::from_slice(&output.stdout).map_err(io::Error::other)
+    }
+
+    fn check(&mut self, what: &str, answer: &Response, field: &str, expected: (u16, &str)) {
+        let (status, word) = expected;
+        let as_expected = answer.status == status && answer.json()[field] == word;
+        self.note(what, &summary(answer, field), as_expected, || format!("expected {status} {word}"));
+    }
+
+    fn note(&mut self, what: &str, came: &str, as_expected: bool, expected: impl FnOnce() -> String) {
+        let mark = if as_expected { "✓" } else { "✗" };
+        println!("{mark} {what:<56} {came}");
+        if !as_expected {
+            self.wrong.push(format!("{what}: {came}, {}", expected()));
+        }
+    }
+}
+
+fn summary(answer: &Response, field: &str) -> String {
+    format!("{} {}", answer.status, answer.json()[field].as_str().unwrap_or("?"))
+}
+
+fn notification(payment: &str, order: &str, status: &str, method: &str) -> Value {
+    json!({
+        "paymentId": payment, "orderId": order, "status": status, "event": status, "paymentMethod": method,
+        "timestamp": "2026-07-20T10:20:00Z",
+    })
+}
+
+/// A key that nobody has had before.
+fn random() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
