@@ -127,7 +127,7 @@ pub(crate) fn deliveries(deliveries: &[DeliveryDocument]) -> String {
             delivery.reason.as_deref().unwrap_or_default(),
         ]);
     }
-    format!("{table}\n")
+    format!("{}\n", table.trim_fmt())
 }
 
 /// Names and values beneath each other, without those that have no value.
