@@ -34,6 +34,21 @@ impl StorageError {
     }
 }
 
+impl StorageError {
+    /// Whether the database has answered with an error that says nothing of other transactions: a lock or a
+    /// statement that took too long, say.
+    #[must_use]
+    pub fn is_particular(&self) -> bool {
+        matches!(
+            self,
+            Self::Database(DieselError::DatabaseError(
+                DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::Unknown,
+                _
+            ))
+        )
+    }
+}
+
 impl From<StorageError> for LedgerError {
     fn from(error: StorageError) -> Self {
         match error {

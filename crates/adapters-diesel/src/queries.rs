@@ -9,7 +9,7 @@ macro_rules! define_queries {
 
         use diesel::prelude::*;
         use domain::{Delivery, DeliveryId, ExternalPayment, MethodRecord, Order, OrderId, PartialRefund, PaymentId};
-        use ports::{DeliveryFilter, HISTORY_MAX, OrderHistory, PaymentHistory};
+        use ports::{DeliveryFilter, HISTORY_MAX, OrderHistory, PaymentHistory, RecordedPayment};
         use $crate::schema::{
             deliveries, events, external_payments, inner_payments, invoice_payments, orders, parked_deliveries,
             partial_refunds, paypal_payments, webpay_payments,
@@ -50,8 +50,11 @@ macro_rules! define_queries {
                 .load(connection)
         }
 
-        /// A payment with all that belongs to it.
-        pub(crate) fn payment_history(connection: &mut $Connection, id: &PaymentId) -> Stored<Option<PaymentHistory>> {
+        /// A payment and its order.
+        pub(crate) fn payment_and_order(
+            connection: &mut $Connection,
+            id: &PaymentId,
+        ) -> Stored<Option<(RecordedPayment, Order)>> {
             let recorded: Option<RecordedRow> = external_payments::table
                 .left_join(paypal_payments::table)
                 .left_join(webpay_payments::table)
@@ -67,13 +70,19 @@ macro_rules! define_queries {
                 .find(payment.payment.order_id.as_str())
                 .select(OrderRow::as_select())
                 .first(connection)?;
+            Ok(Some((payment, order.try_into()?)))
+        }
+
+        /// A payment with all that belongs to it.
+        pub(crate) fn payment_history(connection: &mut $Connection, id: &PaymentId) -> Stored<Option<PaymentHistory>> {
+            let Some((payment, order)) = payment_and_order(connection, id)? else { return Ok(None) };
             let history: Vec<DeliveryRow> = deliveries::table
                 .filter(deliveries::payment_id.eq(id.as_str()))
                 .order(deliveries::delivery_id.desc())
                 .limit(HISTORY_MAX)
                 .select(DeliveryRow::as_select())
                 .load(connection)?;
-            Ok(Some(PaymentHistory { payment, order: order.try_into()?, deliveries: read_all(history)? }))
+            Ok(Some(PaymentHistory { payment, order, deliveries: read_all(history)? }))
         }
 
         /// An order with all its payments.
@@ -178,8 +187,9 @@ macro_rules! define_queries {
             for row in parked {
                 diesel::insert_into(parked_deliveries::table).values(row).execute(connection)?;
             }
-            for id in unparked {
-                diesel::delete(parked_deliveries::table.find(Key(id))).execute(connection)?;
+            if !unparked.is_empty() {
+                let unparked = parked_deliveries::delivery_id.eq_any(unparked.into_iter().map(Key));
+                diesel::delete(parked_deliveries::table.filter(unparked)).execute(connection)?;
             }
             for refund in refunds {
                 let row = PartialRefundRow::from(refund);

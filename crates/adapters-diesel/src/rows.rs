@@ -33,6 +33,20 @@ fn parse_some<T, E>(
     value.map(|value| parse(what, value, parser)).transpose()
 }
 
+/// As [`parse_some`], for what may be somebody's own and must not be shown.
+fn parse_private<T, E>(
+    what: &'static str,
+    value: Option<String>,
+    parser: impl FnOnce(&str) -> Result<T, E>,
+) -> Parsed<Option<T>> {
+    parse_some(what, value, parser).map_err(|error| match error {
+        StorageError::Corrupt { what, value } => {
+            StorageError::Corrupt { what, value: format!("{} bytes", value.len()) }
+        }
+        error => error,
+    })
+}
+
 fn money(what: &'static str, amount_minor: i64, currency: String) -> Parsed<Money> {
     let known = parse(what, currency, Currency::parse)?;
     Money::from_minor(amount_minor, known).map_err(|_| StorageError::Corrupt { what, value: amount_minor.to_string() })
@@ -157,7 +171,7 @@ impl TryFrom<PaymentRow> for ExternalPayment {
             method: parse("external_payments.method", method, FromStr::from_str)?,
             price: money("external_payments.amount_minor and currency", amount_minor, currency)?,
             status: parse("external_payments.status", status, FromStr::from_str)?,
-            redirect_url: parse_some("external_payments.redirect_url", redirect_url, RedirectUrl::parse)?,
+            redirect_url: parse_private("external_payments.redirect_url", redirect_url, RedirectUrl::parse)?,
             transaction_id: parse_some("external_payments.transaction_id", transaction_id, TransactionId::parse)?,
             created_at: created_at.0,
             updated_at: updated_at.0,
@@ -278,7 +292,7 @@ pub fn recorded_payment((payment, paypal, webpay, inner, invoice): RecordedRow) 
             let InnerRow { payment_id: _, status, user_id } = inner.ok_or_else(missing)?;
             Some(MethodRecord::Inner {
                 status: parse("inner_payments.status", status, FromStr::from_str)?,
-                user_id: parse_some("inner_payments.user_id", user_id, UserId::parse)?,
+                user_id: parse_private("inner_payments.user_id", user_id, UserId::parse)?,
             })
         }
         PaymentMethod::Invoice => {

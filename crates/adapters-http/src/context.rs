@@ -47,20 +47,19 @@ impl FromRequest for Context {
 
 /// How far the service is from having stopped.
 #[derive(Debug, Default)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     in_flight: AtomicUsize,
     draining: AtomicBool,
 }
 
 impl Traffic {
     /// How many requests are being worked on.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
     }
 
     /// From now on every response asks its client to close the connection.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
 }

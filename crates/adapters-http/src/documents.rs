@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{Delivery, ExternalPayment, MethodRecord, Money, Order, Payload, PaymentStatus, Receipt, Settlement};
 use ports::{OrderHistory, PaymentHistory, RecordedPayment};
 use serde::Serialize;
-use usecases::Replay;
+use usecases::{Registered, Replay};
 
 /// A time as documents show it: RFC 3339 in UTC with milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -272,15 +272,16 @@ pub struct RegistrationDocument {
 }
 
 impl RegistrationDocument {
-    /// The answer: whether the payment is new, what came of the notifications that had waited, and how it
-    /// stands.
+    /// The answer: whether the payment is new, what came of the notifications that had waited, and how payment
+    /// and order stand.
     #[must_use]
-    pub fn new(status: &'static str, applied: &[Settlement], history: PaymentHistory) -> Self {
+    pub fn new(registered: Registered, payment: RecordedPayment, order: Order) -> Self {
+        let outcome = |settlement: Settlement| settlement.delivery.outcome.kind().into();
         Self {
-            status,
-            applied: applied.iter().map(|settlement| settlement.delivery.outcome.kind().into()).collect(),
-            payment: history.payment.into(),
-            order: history.order.into(),
+            status: registered.outcome.into(),
+            applied: registered.applied.into_iter().map(outcome).collect(),
+            payment: payment.into(),
+            order: order.into(),
         }
     }
 }

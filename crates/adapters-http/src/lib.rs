@@ -13,6 +13,5 @@ mod server;
 mod wire;
 
 pub use authentication::{ApiKeys, SigningSecretError, SigningSecrets, WebhookAuthentication};
-pub use context::Traffic;
 pub use desk::Desk;
 pub use server::{Listening, ServerSettings, Stop, listen};

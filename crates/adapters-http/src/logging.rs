@@ -5,8 +5,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use domain::{Outcome, Settlement};
+use domain::{Outcome, Registration, Settlement};
 use slog::{Logger, error, info, o, warn};
+use usecases::Registered;
 
 use crate::problem::Problem;
 
@@ -24,6 +25,15 @@ pub(crate) fn log_problem(log: &Logger, problem: &Problem, duration: Duration) {
         Some(cause) => error!(log, "not processed"; "error" => chain(&**cause)),
         None if problem.kind.status.is_server_error() => error!(log, "not processed"),
         None => warn!(log, "refused"),
+    }
+}
+
+/// A registration, and what came of the notifications that had waited for it.
+pub(crate) fn log_registration(log: &Logger, registration: &Registration, registered: &Registered) {
+    info!(log, "registration"; "payment_id" => registration.payment_id.as_str(),
+        "order_id" => registration.order_id.as_str(), "outcome" => <&str>::from(registered.outcome));
+    for settlement in &registered.applied {
+        log_settlement(log, settlement);
     }
 }
 

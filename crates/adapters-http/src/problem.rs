@@ -164,7 +164,7 @@ impl Problem {
     }
 
     fn caused(cause: Arc<dyn Error + Send + Sync>) -> Self {
-        let detail = "the request could not be processed; nothing has changed";
+        let detail = "the request could not be processed";
         Self { cause: Some(cause), ..Self::new(&PROCESSING_ERROR, detail) }
     }
 
@@ -189,7 +189,7 @@ impl Problem {
 impl From<Arc<LedgerError>> for Problem {
     fn from(error: Arc<LedgerError>) -> Self {
         match *error {
-            LedgerError::Unavailable(_) => {
+            LedgerError::Unavailable(_) | LedgerError::Hindered(_) => {
                 Self { cause: Some(error), ..Self::unavailable("the database is out of reach or too busy; try again") }
             }
             LedgerError::Outdated { pending } => {

@@ -93,7 +93,7 @@ pub fn listen(
             .configure(routes::configure)
     };
     let server =
-        HttpServer::new(app).keep_alive(keep_alive).disable_signals().shutdown_timeout(1).bind(bind_address)?;
+        HttpServer::new(app).keep_alive(keep_alive).disable_signals().shutdown_timeout(60).bind(bind_address)?;
     let addresses = server.addrs();
     let server = server.run();
     let stop = Stop { handle: server.handle(), traffic };
@@ -107,11 +107,12 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Stops accepting connections, lets the requests in flight be answered for at most `patience`, and ends
-    /// the server. Connections that are merely kept open do not hold it up.
+    /// Stops accepting connections and returns when all requests in flight are answered, or after `patience`.
+    /// Connections that are merely kept open do not hold it up; they end with the program.
     pub async fn stop(self, patience: Duration) {
         self.traffic.drain();
-        self.handle.pause().await;
+        // A graceful stop also waits for connections that are merely kept open, which nobody here does.
+        drop(self.handle.stop(true));
         let quiet = async {
             while self.traffic.in_flight() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -119,6 +120,5 @@ impl Stop {
         };
         // Whoever is still not answered then may send again.
         let _ = tokio::time::timeout(patience, quiet).await;
-        self.handle.stop(false).await;
     }
 }

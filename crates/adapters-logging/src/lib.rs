@@ -6,11 +6,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use slog::{Drain as _, FnValue, Level, Logger, PushFnValue, Record, o};
 use slog_async::{Async, AsyncGuard, OverflowStrategy};
 
-/// Records that may wait to be written; beyond it, whoever logs waits.
-const QUEUE_MAX: usize = 4096;
+/// Records that may wait to be written. Beyond it they are dropped and counted in a record of their own: a
+/// reader that stalls must not stall the service.
+const QUEUE_MAX: usize = 8192;
 
 /// A logger that writes JSON. Records are written by a thread of their own; none is lost as long as `writer`
-/// takes them. When the guard is dropped, all that was logged has been written.
+/// keeps up. When the guard is dropped, all that was logged has been written.
 pub fn json_logger(
     writer: impl Write + Send + 'static,
     level: Level,
@@ -27,7 +28,7 @@ pub fn json_logger(
     let json = slog_json::Json::new(writer).add_key_value(fields).set_flush(true).build();
     let json = json.filter_level(level).ignore_res();
     let (drain, guard) =
-        Async::new(json).chan_size(QUEUE_MAX).overflow_strategy(OverflowStrategy::Block).build_with_guard();
+        Async::new(json).chan_size(QUEUE_MAX).overflow_strategy(OverflowStrategy::DropAndReport).build_with_guard();
     (Logger::root(drain.ignore_res(), o!()), guard)
 }
 

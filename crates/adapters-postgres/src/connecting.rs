@@ -2,24 +2,32 @@ use std::time::Duration;
 
 use adapters_diesel::{ConnectError, apply_pending};
 use diesel::connection::SimpleConnection as _;
+use diesel::dsl::{select, sql};
 use diesel::prelude::*;
 use diesel::r2d2::CustomizeConnection;
+use diesel::sql_types::Bool;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
 /// Applies the pending migrations to the database at this URL and names them. Replicas that start together
-/// wait for each other here.
+/// wait for each other here, at most for `wait`.
 ///
 /// # Errors
 /// See [`ConnectError`].
-pub fn migrate(database_url: &str) -> Result<Vec<String>, ConnectError> {
+pub fn migrate(database_url: &str, wait: Duration) -> Result<Vec<String>, ConnectError> {
     let url = with_timeouts(database_url, Duration::from_secs(5));
     let mut connection = PgConnection::establish(&url).map_err(|error| ConnectError::OutOfReach(error.into()))?;
+    // Ids and words are any Unicode; another encoding could not hold them all.
+    let utf8 = sql::<Bool>("current_setting('server_encoding') = 'UTF8'");
+    if !select(utf8).get_result(&mut connection).map_err(|error| ConnectError::OutOfReach(error.into()))? {
+        return Err(ConnectError::Migration("the database's encoding must be UTF8".into()));
+    }
     // The lock ends with the connection. Its number means nothing elsewhere.
+    let wait_ms = wait.as_millis().max(1);
     connection
-        .batch_execute("SELECT pg_advisory_lock(7265112020)")
-        .map_err(|error| ConnectError::Migration(error.into()))?;
+        .batch_execute(&format!("SET lock_timeout = {wait_ms}; SELECT pg_advisory_lock(7265112020)"))
+        .map_err(|error| ConnectError::OutOfReach(error.into()))?;
     apply_pending(&mut connection, MIGRATIONS).map_err(ConnectError::Migration)
 }
 
@@ -29,6 +37,10 @@ pub(crate) fn with_timeouts(database_url: &str, patience: Duration) -> String {
     let defaults = [
         ("connect_timeout", seconds.to_string()),
         ("tcp_user_timeout", (seconds * 1000).to_string()),
+        // A server that has vanished behind a query it has taken is noticed by these alone.
+        ("keepalives_idle", "5".to_owned()),
+        ("keepalives_interval", "2".to_owned()),
+        ("keepalives_count", "3".to_owned()),
         ("application_name", "payment-callback".to_owned()),
     ];
     let mut url = database_url.to_owned();
@@ -44,15 +56,19 @@ pub(crate) fn with_timeouts(database_url: &str, patience: Duration) -> String {
 /// How every session of the pool behaves.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) statement_timeout: Duration,
+    /// The longest that one statement may take.
+    pub(crate) patience: Duration,
 }
 
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
     fn on_acquire(&self, connection: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
-        let timeout_ms = self.statement_timeout.as_millis();
+        let timeout_ms = self.patience.as_millis();
+        // Less than a statement: when a batch waits for somebody's row, there is time to go on without it.
+        let lock_timeout_ms = timeout_ms.div_ceil(4);
         connection
             .batch_execute(&format!(
                 "SET statement_timeout = {timeout_ms}; \
+                 SET lock_timeout = {lock_timeout_ms}; \
                  SET idle_in_transaction_session_timeout = {timeout_ms}; \
                  SELECT set_config('synchronous_commit', 'on', false) \
                  WHERE current_setting('synchronous_commit') = 'off'"
@@ -70,11 +86,13 @@ mod tests {
         let patience = Duration::from_secs(4);
         assert_eq!(
             with_timeouts("postgres://host/db", patience),
-            "postgres://host/db?connect_timeout=4&tcp_user_timeout=4000&application_name=payment-callback"
+            "postgres://host/db?connect_timeout=4&tcp_user_timeout=4000&keepalives_idle=5&keepalives_interval=2\
+             &keepalives_count=3&application_name=payment-callback"
         );
         assert_eq!(
             with_timeouts("postgres://host/db?connect_timeout=9&application_name=x", patience),
-            "postgres://host/db?connect_timeout=9&application_name=x&tcp_user_timeout=4000"
+            "postgres://host/db?connect_timeout=9&application_name=x&tcp_user_timeout=4000&keepalives_idle=5\
+             &keepalives_interval=2&keepalives_count=3"
         );
     }
 }

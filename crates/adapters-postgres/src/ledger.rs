@@ -6,8 +6,8 @@ use adapters_diesel::{
 };
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
-use domain::{Books, Changes, Delivery, DeliveryId, ExternalPayment, OrderId, PaymentId, PaymentMethod};
-use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory};
+use domain::{Books, Changes, Delivery, DeliveryId, ExternalPayment, Order, OrderId, PaymentId, PaymentMethod};
+use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
 
 use crate::connecting::{MIGRATIONS, Session, with_timeouts};
 use crate::queries;
@@ -26,7 +26,7 @@ impl PostgresLedger {
     #[must_use]
     pub fn open(database_url: &str, options: LedgerOptions) -> Self {
         let manager = ConnectionManager::new(with_timeouts(database_url, options.patience));
-        Self { pool: build_pool(manager, options, Session { statement_timeout: options.patience }) }
+        Self { pool: build_pool(manager, options, Session { patience: options.patience }) }
     }
 
     fn connection(&self) -> Result<PooledConnection<ConnectionManager<PgConnection>>, LedgerError> {
@@ -58,6 +58,7 @@ impl Ledger for PostgresLedger {
             };
             match retry_races(transaction) {
                 Err(StorageError::Unregistered) => lock_ids = true,
+                Err(error) if error.is_particular() => return Err(LedgerError::Hindered(error.into())),
                 result => return Ok(result?),
             }
         }
@@ -65,6 +66,10 @@ impl Ledger for PostgresLedger {
 
     fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
         self.read(|connection| queries::payment_history(connection, id))
+    }
+
+    fn payment_and_order(&self, id: &PaymentId) -> Result<Option<(RecordedPayment, Order)>, LedgerError> {
+        self.read(|connection| queries::payment_and_order(connection, id))
     }
 
     fn order(&self, id: &OrderId) -> Result<Option<OrderHistory>, LedgerError> {

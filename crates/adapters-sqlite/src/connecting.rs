@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -11,27 +12,41 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
 /// Applies the pending migrations to the database in this file and names them. The file and its folder are
-/// made if absent. Processes that start together wait for each other here.
+/// made if absent. Processes that start together wait for each other here, at most for `wait`.
 ///
 /// # Errors
 /// See [`ConnectError`].
-pub fn migrate(path: &Path) -> Result<Vec<String>, ConnectError> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| ConnectError::OutOfReach(error.into()))?;
-    }
+pub fn migrate(path: &Path, wait: Duration) -> Result<Vec<String>, ConnectError> {
+    make_file(path).map_err(|error| ConnectError::OutOfReach(error.into()))?;
     let mut connection =
         SqliteConnection::establish(&path.to_string_lossy()).map_err(|error| ConnectError::OutOfReach(error.into()))?;
-    prepare(&mut connection).map_err(|error| ConnectError::OutOfReach(error.into()))?;
+    prepare(&mut connection, wait).map_err(|error| ConnectError::OutOfReach(error.into()))?;
     // The look at what is pending and the migrations are one turn, which the others wait for.
-    connection
-        .immediate_transaction(|connection| apply_pending(connection, MIGRATIONS))
-        .map_err(ConnectError::Migration)
+    let mut begun = false;
+    let applied = connection.immediate_transaction(|connection| {
+        begun = true;
+        apply_pending(connection, MIGRATIONS)
+    });
+    applied.map_err(if begun { ConnectError::Migration } else { ConnectError::OutOfReach })
+}
+
+/// Makes the file if absent, and its folder. It holds what concerns customers, so it is for its owner alone;
+/// SQLite gives the files beside it the same mode.
+fn make_file(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut options = fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 /// Where several processes find a new file, one makes it a write-ahead one and SQLite turns the others away at
 /// once, whatever its busy timeout. That takes milliseconds.
-fn prepare(connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
-    let session = Session { busy_timeout: Duration::from_secs(30) };
+fn prepare(connection: &mut SqliteConnection, wait: Duration) -> Result<(), diesel::r2d2::Error> {
+    let session = Session { busy_timeout: wait };
     for _ in 0..100 {
         if session.on_acquire(connection).is_ok() {
             return Ok(());

@@ -8,8 +8,8 @@ use adapters_diesel::{
 };
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
-use domain::{Books, Changes, Delivery, DeliveryId, OrderId, PaymentId};
-use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory};
+use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
+use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
 
 use crate::connecting::{MIGRATIONS, Session};
 use crate::queries;
@@ -58,6 +58,10 @@ impl Ledger for SqliteLedger {
 
     fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
         self.read(|connection| queries::payment_history(connection, id))
+    }
+
+    fn payment_and_order(&self, id: &PaymentId) -> Result<Option<(RecordedPayment, Order)>, LedgerError> {
+        self.read(|connection| queries::payment_and_order(connection, id))
     }
 
     fn order(&self, id: &OrderId) -> Result<Option<OrderHistory>, LedgerError> {

@@ -1,13 +1,11 @@
 //! What commands print: documents for scripts, tables for people.
 
 use std::io::{self, Write as _};
-use std::str::FromStr;
 
 use adapters_http::documents::{DeliveryDocument, OrderDocument, PaymentDocument, RecordDocument};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use strum::VariantNames;
 
 /// How to print.
 #[derive(Debug, Clone, Copy, Args)]
@@ -35,11 +33,6 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-/// Reads one of the words of an enumeration.
-pub(crate) fn word<T: FromStr + VariantNames>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("must be one of {}", T::VARIANTS.join(", ")))
 }
 
 pub(crate) fn payment(payment: &PaymentDocument) -> String {

@@ -81,7 +81,7 @@ pub(crate) struct ServiceSettings {
 
     /// The longest a callback waits for its answer, in milliseconds (the upstream hangs up after 5000)
     #[arg(long, env, hide_env_values = true, value_name = "MILLISECONDS", default_value = "4000",
-          value_parser = whole_number::<1, 600_000>)]
+          value_parser = whole_number::<100, 600_000>)]
     response_deadline_ms: u64,
 
     /// The largest body, in bytes
@@ -196,6 +196,10 @@ fn load_dotenv() -> Result<(), dotenvy::Error> {
         variables => variables?.collect::<Result<Vec<_>, _>>()?,
     };
     for (name, value) in variables {
+        if value.contains('\0') {
+            // No variable can hold it.
+            return Err(dotenvy::Error::Io(IoErrorKind::InvalidData.into()));
+        }
         if environment(&name).is_none() {
             // SAFETY: the environment must not change while another thread reads it, and there is no other
             // thread until a command runs.
@@ -244,9 +248,10 @@ fn one_line(command: &clap::Command, error: &clap::Error) -> String {
     let name = variable.map_or_else(|| argument.to_owned(), |name| format!("{} ({argument})", name.display()));
     match (error.kind(), error.source(), error.get(ContextKind::ValidValue)) {
         (ErrorKind::ValueValidation, Some(source), _) => format!("{name} {source}"),
-        (ErrorKind::InvalidValue, _, Some(ContextValue::Strings(words))) => {
+        (ErrorKind::InvalidValue, _, Some(ContextValue::Strings(words))) if !words.is_empty() => {
             format!("{name} must be one of {}", words.join(", "))
         }
+        (ErrorKind::InvalidValue, ..) => format!("{name} needs a value"),
         _ => {
             let text = error.to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);
@@ -293,7 +298,7 @@ pub(crate) fn secret(name: &'static str) -> Result<Option<SecretString>, Setting
     Ok(variable(name)?.map(SecretString::from))
 }
 
-fn whole_number<const MIN: u64, const MAX: u64>(text: &str) -> Result<u64, String> {
+pub(crate) fn whole_number<const MIN: u64, const MAX: u64>(text: &str) -> Result<u64, String> {
     let number = text.parse().ok().filter(|number| (MIN..=MAX).contains(number));
     number.ok_or_else(|| format!("must be a whole number from {MIN} to {MAX}"))
 }

@@ -27,9 +27,10 @@ impl DatabaseUrl {
     /// Reads the URL; the error says what it must be and never shows it.
     pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
         match url.split_once("://") {
-            Some(("sqlite", path)) if !path.is_empty() && !path.starts_with(':') => Ok(Self::Sqlite(path.into())),
-            // libpq takes several hosts, which the standard for URLs does not know.
-            Some(("postgres" | "postgresql", rest)) if rest.contains(',') || Url::parse(url).is_ok() => {
+            Some(("sqlite", path)) if !path.is_empty() && !path.starts_with(':') && !path.contains('?') => {
+                Ok(Self::Sqlite(path.into()))
+            }
+            Some(("postgres" | "postgresql", rest)) if is_postgres_address(rest) => {
                 Ok(Self::Postgres(url.to_owned().into()))
             }
             _ => Err("must be postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite://PATH"),
@@ -41,8 +42,8 @@ impl DatabaseUrl {
         let started = Instant::now();
         loop {
             let result = match self {
-                Self::Postgres(url) => adapters_postgres::migrate(url.expose_secret()),
-                Self::Sqlite(path) => adapters_sqlite::migrate(path),
+                Self::Postgres(url) => adapters_postgres::migrate(url.expose_secret(), wait),
+                Self::Sqlite(path) => adapters_sqlite::migrate(path, wait),
             };
             match result {
                 Err(ConnectError::OutOfReach(_)) if started.elapsed() < wait => {
@@ -93,6 +94,21 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
+/// Whether libpq understands what follows the scheme. What it does not understand, its error shows, and that may
+/// be the password.
+fn is_postgres_address(rest: &str) -> bool {
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = address.split('/').next().unwrap_or_default();
+    let hosts = authority.split_once('@').map_or(authority, |(_user, hosts)| hosts);
+    // libpq takes several hosts, which the standard for URLs does not know.
+    let is_host = |host: &str| !host.contains('@') && Url::parse(&format!("postgres://{host}")).is_ok();
+    let is_escaped = |after: &str| after != "00" && after.bytes().all(|digit| digit.is_ascii_hexdigit());
+    !rest.contains(char::is_whitespace)
+        && hosts.split(',').all(is_host)
+        && rest.split('%').skip(1).all(|after| after.get(..2).is_some_and(is_escaped))
+        && (query.is_empty() || query.split('&').all(|part| part.matches('=').count() == 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,10 +121,33 @@ mod tests {
             "postgres://u:p@h:5432/db",
             "postgresql:///db",
             "postgres://a:1,b:2/db",
+            "postgres://u:p@a,[::1]:2/db",
+            "postgres://u:p%40%2F@h/db?sslmode=require&connect_timeout=3",
+            "postgres://%2Frun%2Fpostgresql/db",
+            "postgres://u:p#p@/db?host=/run",
+            "postgres://",
         ] {
             assert!(DatabaseUrl::parse(url).is_ok(), "{url}");
         }
-        for url in ["", "x", "mysql://h/db", "sqlite://", "sqlite://:memory:", "postgres://h:port/db", "postgres:h"] {
+        for url in [
+            "",
+            "x",
+            "mysql://h/db",
+            "sqlite://",
+            "sqlite://:memory:",
+            "postgres://h:port/db",
+            "postgres:h",
+            "postgres://u:p@h:1x,b/db",
+            "postgres://u:p@[::1,b/db",
+            "postgres://u:p@p@h/db",
+            "postgres://u:p/p@h/db",
+            "postgres://u:p%@h/db",
+            "postgres://u:p%zz@h/db",
+            "postgres://u:p%00@h/db",
+            "postgres://u:p@h/db?p",
+            "postgres://u:p p@h/db",
+            "sqlite://x.sqlite3?mode=ro",
+        ] {
             assert!(DatabaseUrl::parse(url).is_err(), "{url}");
         }
     }

@@ -31,6 +31,7 @@ macro_rules! ledger_contract {
                 finishing_settles_what_waits_and_takes_no_more,
                 a_caller_that_goes_away_changes_nothing,
                 what_the_ledger_refuses_does_not_sink_its_neighbours,
+                what_hinders_the_ledger_holds_up_itself_and_not_every_neighbour,
                 what_cannot_be_stored_does_not_sink_its_neighbours,
                 a_panic_is_told_to_its_callers_and_the_next_are_settled,
             }

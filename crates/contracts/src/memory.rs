@@ -65,6 +65,10 @@ impl Ledger for MemoryLedger {
         Ok(tables.orders.get(id).map(history))
     }
 
+    fn payment_and_order(&self, id: &PaymentId) -> Result<Option<(RecordedPayment, Order)>, LedgerError> {
+        Ok(self.payment(id)?.map(|history| (history.payment, history.order)))
+    }
+
     fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, LedgerError> {
         Ok(self.lock().deliveries.get(&id).cloned())
     }

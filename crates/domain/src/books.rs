@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use strum::IntoStaticStr;
 
 use crate::{
     Delivery, DeliveryId, Event, EventKind, ExternalPayment, MethodRecord, Notification, Order, OrderId, OrderStatus,
@@ -77,7 +78,8 @@ pub struct Settlement {
 }
 
 /// What came of a registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RegistrationOutcome {
     /// The payment is now expected.
     Registered,
@@ -90,7 +92,8 @@ pub enum RegistrationOutcome {
 }
 
 /// What came of cancelling an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Cancellation {
     /// It is cancelled, now or from before.
     Cancelled,

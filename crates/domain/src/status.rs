@@ -1,5 +1,7 @@
 //! The words of the trade.
 
+use std::str::FromStr;
+
 use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// How far a payment has come. The order of the variants is the rule (contract §4): a payment only moves
@@ -64,4 +66,19 @@ pub enum PaymentMethod {
     Payu,
     Fiobanka,
     Comgate,
+}
+
+/// The text is none of the words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be one of {}", .words.join(", "))]
+pub struct WordError {
+    words: &'static [&'static str],
+}
+
+/// Reads one of the words of an enumeration.
+///
+/// # Errors
+/// [`WordError`] lists the words.
+pub fn parse_word<T: FromStr + VariantNames>(text: &str) -> Result<T, WordError> {
+    text.parse().map_err(|_| WordError { words: T::VARIANTS })
 }

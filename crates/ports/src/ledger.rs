@@ -34,6 +34,12 @@ pub trait Ledger: Send + Sync {
     /// See [`LedgerError`].
     fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError>;
 
+    /// One payment and its order.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    fn payment_and_order(&self, id: &PaymentId) -> Result<Option<(RecordedPayment, Order)>, LedgerError>;
+
     /// One order with all its payments.
     ///
     /// # Errors
@@ -179,6 +185,10 @@ pub enum LedgerError {
     /// It is out of reach or too busy. Try again later.
     #[error("the ledger is unavailable")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// It could not do just this, because of somebody else's lock, say. Try again later; what concerns other
+    /// payments may succeed at once.
+    #[error("the ledger could not do this in time")]
+    Hindered(#[source] Box<dyn Error + Send + Sync>),
     /// Its schema is not this program's. Run `payment-callback migrate`.
     #[error("the ledger's schema is not up to date: {pending} pending migrations")]
     Outdated {
@@ -190,7 +200,7 @@ pub enum LedgerError {
     Corrupt {
         /// What it is: a table's column.
         what: &'static str,
-        /// What was found there. Only words, ids and amounts are stored, so it may be shown.
+        /// What was found there, or its length where it may be somebody's own.
         value: String,
     },
     /// It refuses. Trying again would fail again.

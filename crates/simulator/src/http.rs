@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
 use serde_json::Value;
 
 /// How long an answer may take before it counts as missing.
@@ -205,6 +206,14 @@ impl Connection {
     pub fn exchange(&mut self, request: &Request) -> io::Result<Response> {
         self.send(&request.bytes())?;
         if request.method == "HEAD" { self.receive_head() } else { self.receive() }
+    }
+
+    /// Hangs up without a farewell, as a sender that crashes does.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn reset(self) -> io::Result<()> {
+        Ok(set_socket_linger(self.stream.get_ref(), Some(Duration::ZERO))?)
     }
 
     /// Waits for the other side to close the connection, which it does without a further word.

@@ -52,6 +52,20 @@ impl Service {
         folder: &Path,
         settings: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> io::Result<Self> {
+        let mut service = Self::launch(program, folder, settings)?;
+        service.wait_until_it_listens()?;
+        Ok(service)
+    }
+
+    /// Starts it like [`Service::start`] and does not wait.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn launch<'a>(
+        program: &Path,
+        folder: &Path,
+        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> io::Result<Self> {
         let mut child = Command::new(program)
             .arg("serve")
             .current_dir(folder)
@@ -67,12 +81,14 @@ impl Service {
         let err = child.stderr.take().map(|err| log.read(err));
         let readers = out.into_iter().chain(err).collect();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut service = Self { child, address: nowhere, log, readers };
-        service.address = service.listening()?;
-        Ok(service)
+        Ok(Self { child, address: nowhere, log, readers })
     }
 
-    fn listening(&mut self) -> io::Result<SocketAddr> {
+    /// Waits until it listens.
+    ///
+    /// # Errors
+    /// It does not; the error holds what it has written.
+    pub fn wait_until_it_listens(&mut self) -> io::Result<()> {
         let started = Instant::now();
         loop {
             let ended = self.child.try_wait()?.is_some();
@@ -80,7 +96,8 @@ impl Service {
                 self.join_readers();
             }
             if let Some(record) = self.records().iter().find(|record| record["message"] == "listening") {
-                return record["address"].as_str().unwrap_or_default().parse().map_err(io::Error::other);
+                self.address = record["address"].as_str().unwrap_or_default().parse().map_err(io::Error::other)?;
+                return Ok(());
             }
             if ended || started.elapsed() > PATIENCE {
                 return Err(io::Error::other(format!("the service does not listen: {:#?}", self.lines())));
@@ -157,6 +174,14 @@ impl Service {
     /// It is not there any more.
     pub fn terminate(&self) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
+    }
+
+    /// Tells it to stop, as somebody at its terminal does.
+    ///
+    /// # Errors
+    /// It is not there any more.
+    pub fn interrupt(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::INT)?)
     }
 
     /// Tells it to stop and waits until it has.

@@ -1,5 +1,7 @@
 use std::collections::VecDeque;
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -8,6 +10,10 @@ use ports::{Keys, Ledger, LedgerError};
 use tokio::sync::oneshot;
 
 use crate::receive_notification::{Callback, Reading, ReceiveError};
+
+/// How many callbacks of a batch may be held up, each for as long as the ledger waits for a lock, before the
+/// rest of it is given up: their senders do not wait for ever.
+const HINDRANCES_MAX: usize = 2;
 
 /// How much a [`GroupCommit`] takes on.
 #[derive(Debug, Clone, Copy)]
@@ -132,24 +138,42 @@ impl Intake {
 
 fn commit(ledger: &dyn Ledger, batch: Vec<Waiting>) {
     match settle(ledger, &batch) {
-        Ok(settlements) => {
-            for (waiting, settlement) in batch.into_iter().zip(settlements) {
-                // Nobody may be waiting any more; it is settled all the same.
-                let _ = waiting.answer.send(Ok(settlement));
-            }
-        }
+        Ok(settlements) => answer(batch, settlements),
         // One bad callback must not sink its neighbours.
-        Err(LedgerError::Corrupt { .. } | LedgerError::Refused(_)) if batch.len() > 1 => {
-            for waiting in batch {
-                commit(ledger, vec![waiting]);
-            }
+        Err(LedgerError::Corrupt { .. } | LedgerError::Refused(_) | LedgerError::Hindered(_)) if batch.len() > 1 => {
+            commit_one_by_one(ledger, batch);
         }
-        Err(error) => {
-            let error = Arc::new(error);
-            for waiting in batch {
-                let _ = waiting.answer.send(Err(ReceiveError::Ledger(Arc::clone(&error))));
+        Err(error) => fail(batch, error),
+    }
+}
+
+fn commit_one_by_one(ledger: &dyn Ledger, batch: Vec<Waiting>) {
+    let mut hindrances = 0;
+    let mut batch = batch.into_iter();
+    while let Some(waiting) = batch.next() {
+        match settle(ledger, slice::from_ref(&waiting)) {
+            Ok(settlements) => answer([waiting], settlements),
+            Err(error @ (LedgerError::Corrupt { .. } | LedgerError::Refused(_))) => fail([waiting], error),
+            Err(error @ LedgerError::Hindered(_)) if hindrances < HINDRANCES_MAX => {
+                hindrances += 1;
+                fail([waiting], error);
             }
+            Err(error) => return fail(iter::once(waiting).chain(batch), error),
         }
+    }
+}
+
+fn answer(batch: impl IntoIterator<Item = Waiting>, settlements: Vec<Settlement>) {
+    for (waiting, settlement) in batch.into_iter().zip(settlements) {
+        // Nobody may be waiting any more; it is settled all the same.
+        let _ = waiting.answer.send(Ok(settlement));
+    }
+}
+
+fn fail(batch: impl IntoIterator<Item = Waiting>, error: LedgerError) {
+    let error = Arc::new(error);
+    for waiting in batch {
+        let _ = waiting.answer.send(Err(ReceiveError::Ledger(Arc::clone(&error))));
     }
 }
 

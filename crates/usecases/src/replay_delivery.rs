@@ -60,12 +60,12 @@ pub fn replay_delivery(
         }
         (settlement, books.payment(&notification.payment_id).cloned(), books.order(&notification.order_id).cloned())
     })?;
-    let stored = ledger.payment(&notification.payment_id)?;
-    let afterwards = payment.zip(stored).map(|(payment, stored)| {
-        let details = stored.payment.record.map(MethodRecord::into_details).unwrap_or_default();
+    let stored = ledger.payment_and_order(&notification.payment_id)?;
+    let afterwards = payment.zip(stored).map(|(payment, (stored, stored_order))| {
+        let details = stored.record.map(MethodRecord::into_details).unwrap_or_default();
         let record = MethodRecord::of(&payment, details);
         // The delivery may name another order than the payment's, which then has not changed.
-        let order = order.filter(|order| order.id == payment.order_id).unwrap_or(stored.order);
+        let order = order.filter(|order| order.id == payment.order_id).unwrap_or(stored_order);
         (RecordedPayment { payment, record }, order)
     });
     Ok(Replay { dry_run, settlement, afterwards })

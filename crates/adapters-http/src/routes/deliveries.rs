@@ -48,14 +48,19 @@ pub(crate) async fn replay(
     let caller = context.caller(keys.0.authenticate(request.headers())?);
     let dry_run = read_dry_run(request.query_string()).map_err(Problem::invalid_request)?;
     let id = DeliveryId::parse(&id).ok_or_else(Problem::not_found)?;
-    let replay = desk.ask(move |ledger, clock| replay_delivery(ledger, clock, id, dry_run, &caller)).await?;
-    let replay = replay.map_err(|error| match error {
-        ReplayError::NotFound => Problem::not_found(),
-        ReplayError::NotReplayable => Problem::not_replayable(),
-        ReplayError::Ledger(error) => error.into(),
-    })?;
-    if !dry_run {
-        log_settlement(&context.log, &replay.settlement);
-    }
+    let replay = desk
+        .ask(move |ledger, clock| {
+            let replay = replay_delivery(ledger, clock, id, dry_run, &caller)?;
+            if !dry_run {
+                log_settlement(&context.log, &replay.settlement);
+            }
+            Ok(replay)
+        })
+        .await?
+        .map_err(|error| match error {
+            ReplayError::NotFound => Problem::not_found(),
+            ReplayError::NotReplayable => Problem::not_replayable(),
+            ReplayError::Ledger(error) => error.into(),
+        })?;
     Ok(Json(replay.into()))
 }

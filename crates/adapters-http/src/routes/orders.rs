@@ -33,12 +33,14 @@ pub(crate) async fn cancel(
 ) -> Result<Json<OrderHistoryDocument>, Problem> {
     let key_name = keys.0.authenticate(request.headers())?;
     let id = OrderId::parse(&id).map_err(|_| Problem::not_found())?;
-    let order_id = id.to_string();
     let (cancellation, history) = desk
-        .ask(move |ledger, clock| Ok::<_, Problem>((cancel_order(ledger, clock, &id)?, ledger.order(&id)?)))
+        .ask(move |ledger, clock| {
+            let cancellation = cancel_order(ledger, clock, &id)?;
+            info!(context.log, "cancellation"; "order_id" => id.as_str(), "key_name" => key_name.as_str(),
+                "outcome" => <&str>::from(cancellation));
+            Ok::<_, Problem>((cancellation, ledger.order(&id)?))
+        })
         .await??;
-    info!(context.log, "cancellation"; "order_id" => order_id, "key_name" => key_name.as_str(),
-        "outcome" => format!("{cancellation:?}"));
     match (cancellation, history) {
         (Cancellation::Cancelled, Some(history)) => Ok(Json(history.into())),
         (Cancellation::Paid, _) => Err(Problem::order_paid()),

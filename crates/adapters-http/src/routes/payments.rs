@@ -1,14 +1,13 @@
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use domain::{PaymentId, RegistrationOutcome};
-use slog::info;
 use usecases::register_payment;
 
 use crate::body::{read_body, require_json};
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::{PaymentHistoryDocument, RegistrationDocument};
-use crate::logging::log_settlement;
+use crate::logging::log_registration;
 use crate::problem::Problem;
 use crate::server::{BodyBytesMax, PortalKeys};
 use crate::wire::read_registration;
@@ -26,26 +25,22 @@ pub(crate) async fn register(
     require_json(request.headers())?;
     let body = read_body(request.headers(), payload, bytes_max.0).await?;
     let registration = read_registration(&body).map_err(Problem::invalid_payload)?;
-    let (payment_id, order_id) = (registration.payment_id.to_string(), registration.order_id.to_string());
-    let (registered, history) = desk
+    let (registered, stored) = desk
         .ask(move |ledger, clock| {
             let registered = register_payment(ledger, clock, &registration, &caller)?;
-            Ok::<_, Problem>((registered, ledger.payment(&registration.payment_id)?))
+            // Here, for what has happened is logged whether or not somebody still waits for the answer.
+            log_registration(&context.log, &registration, &registered);
+            Ok::<_, Problem>((registered, ledger.payment_and_order(&registration.payment_id)?))
         })
         .await??;
-    info!(context.log, "registration"; "payment_id" => payment_id, "order_id" => order_id,
-        "outcome" => format!("{:?}", registered.outcome));
-    for settlement in &registered.applied {
-        log_settlement(&context.log, settlement);
-    }
-    let (mut response, status) = match registered.outcome {
-        RegistrationOutcome::Registered => (HttpResponse::Created(), "registered"),
-        RegistrationOutcome::Exists => (HttpResponse::Ok(), "exists"),
+    let mut response = match registered.outcome {
+        RegistrationOutcome::Registered => HttpResponse::Created(),
+        RegistrationOutcome::Exists => HttpResponse::Ok(),
         RegistrationOutcome::PaymentConflict => return Err(Problem::payment_conflict()),
         RegistrationOutcome::OrderConflict => return Err(Problem::order_conflict()),
     };
-    let history = history.ok_or_else(Problem::not_found)?;
-    Ok(response.json(RegistrationDocument::new(status, &registered.applied, history)))
+    let (payment, order) = stored.ok_or_else(Problem::not_found)?;
+    Ok(response.json(RegistrationDocument::new(registered, payment, order)))
 }
 
 /// `GET /api/payments/{externalPaymentId}`

@@ -65,7 +65,8 @@ fn answer(settlement: Settlement, errors: Vec<FieldError>) -> Result<SettledDocu
     }
 }
 
-/// The bad fields in one line, bounded: what an operator sees of a body that is not kept.
+/// The bad fields in one line: what an operator sees of a body that is not kept. Short, for only known fields
+/// have errors, and each a few.
 fn summary(errors: &[FieldError]) -> String {
     errors.iter().map(|error| format!("{}: {}", error.field, error.reason)).collect::<Vec<_>>().join("; ")
 }

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use domain::{Decimal, MoneyError};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use strum::VariantNames;
 
 use super::json::{JsonError, Members};
 
@@ -105,9 +104,4 @@ impl<'a> Fields<'a> {
     fn value(&self, name: &str) -> Option<&'a RawValue> {
         self.members.get(name).filter(|value| value.get() != "null")
     }
-}
-
-/// Reads one of the words of an enumeration.
-pub(crate) fn word<T: FromStr + VariantNames>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("must be one of {}", T::VARIANTS.join(", ")))
 }

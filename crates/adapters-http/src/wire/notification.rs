@@ -2,11 +2,11 @@
 
 use domain::{
     Currency, Money, Notification, OrderId, Payload, PaymentId, PaymentMethod, PaymentStatus, Report, TransactionId,
-    parse_timestamp,
+    parse_timestamp, parse_word,
 };
 
 use super::FieldError;
-use super::fields::{Fields, word};
+use super::fields::Fields;
 use super::json::Members;
 
 const FIELDS: [&str; 9] =
@@ -28,9 +28,9 @@ pub(crate) fn read_notification(body: &[u8]) -> Result<Notification, InvalidNoti
     let payload = Payload {
         payment_id: fields.required("paymentId", PaymentId::parse),
         order_id: fields.required("orderId", OrderId::parse),
-        status: fields.required("status", word::<PaymentStatus>),
-        event: fields.required("event", word::<PaymentStatus>),
-        method: fields.required("paymentMethod", word::<PaymentMethod>),
+        status: fields.required("status", parse_word::<PaymentStatus>),
+        event: fields.required("event", parse_word::<PaymentStatus>),
+        method: fields.required("paymentMethod", parse_word::<PaymentMethod>),
         sent_at: fields.required("timestamp", parse_timestamp),
         transaction_id: fields.object("metadata").and_then(|metadata| transaction_id(&metadata)),
         amount: fields.amount("amount"),

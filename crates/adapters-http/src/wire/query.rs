@@ -1,11 +1,10 @@
 //! The part of an address after the question mark.
 
 use actix_web::web::Query;
-use domain::{DeliveryId, OrderId, OutcomeKind, PaymentId, parse_timestamp};
+use domain::{DeliveryId, OrderId, OutcomeKind, PaymentId, parse_timestamp, parse_word};
 use ports::DeliveryFilter;
 
 use super::FieldError;
-use super::fields::word;
 
 const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 500;
@@ -30,7 +29,7 @@ pub(crate) fn read_deliveries_query(query: &str) -> Result<DeliveriesQuery, Vec<
     let filter = DeliveryFilter {
         payment: parameters.take("payment", PaymentId::parse),
         order: parameters.take("order", OrderId::parse),
-        outcome: parameters.take("outcome", word::<OutcomeKind>),
+        outcome: parameters.take("outcome", parse_word::<OutcomeKind>),
         // An offset's plus sign reads as a space where nobody has encoded it.
         since: parameters.take("since", |text| parse_timestamp(&text.replace(' ', "+"))),
         before: parameters.take("cursor", |text| DeliveryId::parse(text).ok_or("must be a nextCursor")),

@@ -1,11 +1,12 @@
 //! The body of a registration (contract §5).
 
 use domain::{
-    Currency, InvoiceNumber, Money, OrderId, PaymentId, PaymentMethod, RecordDetails, RedirectUrl, Registration, UserId,
+    Currency, InvoiceNumber, Money, OrderId, PaymentId, PaymentMethod, RecordDetails, RedirectUrl, Registration,
+    UserId, parse_word,
 };
 
 use super::FieldError;
-use super::fields::{Fields, word};
+use super::fields::Fields;
 
 const FIELDS: [&str; 9] = [
     "externalPaymentId",
@@ -25,7 +26,7 @@ pub(crate) fn read_registration(body: &[u8]) -> Result<Registration, Vec<FieldEr
     let mut fields = Fields::of_body(body, &FIELDS).map_err(|error| vec![error])?;
     let payment_id = payment_id(&mut fields);
     let order_id = fields.required("orderId", OrderId::parse);
-    let method = fields.required("paymentMethod", word::<PaymentMethod>);
+    let method = fields.required("paymentMethod", parse_word::<PaymentMethod>);
     let price = price(&mut fields);
     let redirect_url = fields.optional("redirectUrl", RedirectUrl::parse);
     let invoice_number = fields.optional("invoiceNumber", InvoiceNumber::parse);

@@ -15,13 +15,16 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use ports::Ledger;
 
+/// How long a migration waits for another one.
+const WAIT: Duration = Duration::from_secs(30);
+
 /// A database of its own for one test.
 struct Own(ThrowawayDatabase);
 
 impl Own {
     fn migrated() -> Self {
         let database = ThrowawayDatabase::create();
-        migrate(&database.url()).expect("a new database");
+        migrate(&database.url(), WAIT).expect("a new database");
         Self(database)
     }
 

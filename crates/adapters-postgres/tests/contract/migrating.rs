@@ -9,15 +9,15 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use domain::{OrderStatus, Outcome, PaymentStatus, Report};
 use ports::LedgerError;
 
-use super::Own;
+use super::{Own, WAIT};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
 #[test]
 fn migrate_names_what_it_applied_and_does_it_once() {
     let database = ThrowawayDatabase::create();
-    assert_eq!(migrate(&database.url()).expect("a new database"), ["2026-11-23-000000_ledger"]);
-    assert_eq!(migrate(&database.url()).expect("a migrated database"), [""; 0]);
+    assert_eq!(migrate(&database.url(), WAIT).expect("a new database"), ["2026-11-23-000000_ledger"]);
+    assert_eq!(migrate(&database.url(), WAIT).expect("a migrated database"), [""; 0]);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn replicas_that_start_together_migrate_once() {
                 .map(|_| {
                     scope.spawn(|| {
                         start.wait();
-                        migrate(&database.url()).expect("a database that migrates")
+                        migrate(&database.url(), WAIT).expect("a database that migrates")
                     })
                 })
                 .collect();
@@ -53,7 +53,7 @@ fn migrations_go_down_and_up_again_whatever_the_tables_hold() {
     let left = "SELECT relname::text AS text FROM pg_class WHERE relnamespace = 'public'::regnamespace \
                 AND relname NOT LIKE '%diesel%'";
     assert_eq!(database.texts(left), [""; 0]);
-    assert_eq!(migrate(&database.0.url()).expect("an empty database"), ["2026-11-23-000000_ledger"]);
+    assert_eq!(migrate(&database.0.url(), WAIT).expect("an empty database"), ["2026-11-23-000000_ledger"]);
     let ledger = database.ledger();
     register(&*ledger, &registration("p", "o"), 2);
     assert_eq!(settle(&*ledger, &[completion("p", "o")], 3), [Outcome::Completed]);
@@ -65,6 +65,6 @@ fn a_ledger_with_pending_migrations_is_outdated() {
     let database = Own(ThrowawayDatabase::create());
     let ledger = database.ledger();
     assert!(matches!(ledger.check(), Err(LedgerError::Outdated { pending: 1 })));
-    migrate(&database.0.url()).expect("a new database");
+    migrate(&database.0.url(), WAIT).expect("a new database");
     ledger.check().expect("a ledger that is ready");
 }

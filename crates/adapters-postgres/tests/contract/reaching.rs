@@ -33,13 +33,16 @@ fn a_ledger_out_of_reach_is_unavailable() {
 }
 
 #[test]
-fn a_row_that_somebody_else_holds_for_too_long_makes_it_unavailable_until_it_is_free() {
+fn a_row_that_somebody_else_holds_for_too_long_hinders_what_needs_it_until_it_is_free() {
     let database = Own::migrated();
     let ledger = open(&database.0.url(), IMPATIENT);
     register(&ledger, &registration("p", "o"), 0);
+    register(&ledger, &registration("free", "of all"), 0);
     let mut other = database.0.connect();
-    other.batch_execute("BEGIN; SELECT FROM orders FOR UPDATE").expect("a lock");
-    assert!(is_unavailable(try_settle(&ledger, &[completion("p", "o")], 1)));
+    other.batch_execute("BEGIN; SELECT FROM orders WHERE order_id = 'o' FOR UPDATE").expect("a lock");
+    let hindered = try_settle(&ledger, &[completion("p", "o")], 1);
+    assert!(matches!(hindered, Err(LedgerError::Hindered(_))), "{hindered:?}");
+    assert_eq!(settle(&ledger, &[completion("free", "of all")], 1), [Outcome::Completed]);
     assert_eq!(payment(&ledger, "p").payment.payment.status, PaymentStatus::Pending, "readers do not wait");
     other.batch_execute("ROLLBACK").expect("an end");
     assert_eq!(settle(&ledger, &[completion("p", "o")], 2), [Outcome::Completed]);

@@ -16,6 +16,9 @@ use diesel::sql_types::Text;
 use ports::Ledger;
 use tempfile::TempDir;
 
+/// How long a migration waits for another one.
+const WAIT: Duration = Duration::from_secs(30);
+
 /// A database file that goes with its folder.
 struct File {
     folder: TempDir,
@@ -28,7 +31,7 @@ impl File {
 
     fn migrated() -> Self {
         let file = Self::new();
-        migrate(&file.path()).expect("a new database");
+        migrate(&file.path(), WAIT).expect("a new database");
         file
     }
 

@@ -8,22 +8,22 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use domain::{OrderStatus, Outcome, PaymentStatus, Report};
 use ports::LedgerError;
 
-use super::File;
+use super::{File, WAIT};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
 #[test]
 fn migrate_names_what_it_applied_and_does_it_once() {
     let file = File::new();
-    assert_eq!(migrate(&file.path()).expect("a new database"), ["2026-11-23-000000_ledger"]);
-    assert_eq!(migrate(&file.path()).expect("a migrated database"), [""; 0]);
+    assert_eq!(migrate(&file.path(), WAIT).expect("a new database"), ["2026-11-23-000000_ledger"]);
+    assert_eq!(migrate(&file.path(), WAIT).expect("a migrated database"), [""; 0]);
 }
 
 #[test]
 fn the_folder_is_made_if_it_is_absent() {
     let file = File::new();
     let path = file.path().with_file_name("not").join("yet").join("there.sqlite3");
-    migrate(&path).expect("a new database");
+    migrate(&path, WAIT).expect("a new database");
     assert!(path.is_file());
 }
 
@@ -37,7 +37,7 @@ fn processes_that_start_together_migrate_once() {
                 .map(|_| {
                     scope.spawn(|| {
                         start.wait();
-                        migrate(&file.path()).expect("a database that migrates")
+                        migrate(&file.path(), WAIT).expect("a database that migrates")
                     })
                 })
                 .collect();
@@ -60,7 +60,7 @@ fn migrations_go_down_and_up_again_whatever_the_tables_hold() {
     connection.revert_all_migrations(MIGRATIONS).expect("migrations that go down");
     let left = "SELECT name AS text FROM sqlite_schema WHERE name NOT LIKE '%diesel%' AND name NOT LIKE 'sqlite_%'";
     assert_eq!(file.texts(left), [""; 0]);
-    assert_eq!(migrate(&file.path()).expect("an empty database"), ["2026-11-23-000000_ledger"]);
+    assert_eq!(migrate(&file.path(), WAIT).expect("an empty database"), ["2026-11-23-000000_ledger"]);
     let ledger = file.ledger();
     register(&*ledger, &registration("p", "o"), 2);
     assert_eq!(settle(&*ledger, &[completion("p", "o")], 3), [Outcome::Completed]);
@@ -72,6 +72,6 @@ fn a_ledger_with_pending_migrations_is_outdated() {
     let file = File::new();
     let ledger = file.ledger();
     assert!(matches!(ledger.check(), Err(LedgerError::Outdated { pending: 1 })));
-    migrate(&file.path()).expect("a database");
+    migrate(&file.path(), WAIT).expect("a database");
     ledger.check().expect("a ledger that is ready");
 }

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use adapters_http::documents::DeliveriesDocument;
 use chrono::{DateTime, Utc};
 use clap::Args;
-use domain::{OrderId, OutcomeKind, PaymentId, parse_timestamp};
+use domain::{OrderId, OutcomeKind, PaymentId, parse_timestamp, parse_word};
 use ports::DeliveryFilter;
 
 use crate::output::{self, Format};
@@ -18,15 +18,15 @@ pub(crate) struct Deliveries {
     #[arg(long, env = "DELIVERIES_ORDER", value_name = "ID", value_parser = OrderId::parse)]
     order: Option<OrderId>,
     /// Only those with this outcome, such as completed, duplicate, parked, rejected or invalid
-    #[arg(long, env = "DELIVERIES_OUTCOME", value_name = "WORD", value_parser = output::word::<OutcomeKind>)]
+    #[arg(long, env = "DELIVERIES_OUTCOME", value_name = "WORD", value_parser = parse_word::<OutcomeKind>)]
     outcome: Option<OutcomeKind>,
     /// Only those received at this time or later, as RFC 3339
     #[arg(long, env = "DELIVERIES_SINCE", value_name = "TIME", value_parser = parse_timestamp)]
     since: Option<DateTime<Utc>>,
     /// At most so many
     #[arg(long, env = "DELIVERIES_LIMIT", value_name = "ENTRIES", default_value = "50",
-          value_parser = clap::value_parser!(i64).range(1..=500))]
-    limit: i64,
+          value_parser = settings::whole_number::<1, 500>)]
+    limit: u64,
     #[command(flatten)]
     format: Format,
 }
@@ -34,7 +34,8 @@ pub(crate) struct Deliveries {
 impl Deliveries {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { payment, order, outcome, since, limit, format } = self;
-        let filter = DeliveryFilter { payment, order, outcome, since, ..DeliveryFilter::newest(limit + 1) };
+        let filter =
+            DeliveryFilter { payment, order, outcome, since, ..DeliveryFilter::newest(i64::try_from(limit)? + 1) };
         let ledger = settings::database_url()?.ledger_for_command()?;
         let document = DeliveriesDocument::page(ledger.deliveries(&filter)?, usize::try_from(limit)?);
         format.print(&document, |document| output::deliveries(&document.deliveries))?;

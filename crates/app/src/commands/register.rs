@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use clap::Args;
 use domain::{
     Currency, Decimal, InvoiceNumber, Money, OrderId, PaymentId, PaymentMethod, RecordDetails, RedirectUrl,
-    Registration, RegistrationOutcome, UserId,
+    Registration, RegistrationOutcome, UserId, parse_word,
 };
 use usecases::{Caller, register_payment};
 
@@ -28,7 +28,7 @@ pub(crate) struct Register {
     #[arg(long, env = "REGISTER_CURRENCY", value_name = "CODE", value_parser = Currency::parse)]
     currency: Currency,
     /// How it is made: webpay, inner, invoice, paypal, card, stripe, payu, fiobanka, comgate
-    #[arg(long, env = "REGISTER_METHOD", value_name = "METHOD", value_parser = output::word::<PaymentMethod>)]
+    #[arg(long, env = "REGISTER_METHOD", value_name = "METHOD", value_parser = parse_word::<PaymentMethod>)]
     method: PaymentMethod,
     /// Where the portal sends the customer
     #[arg(long, env = "REGISTER_REDIRECT_URL", value_name = "URL", value_parser = RedirectUrl::parse)]
@@ -52,16 +52,15 @@ impl Register {
         let registration = Registration { payment_id, order_id, price, method, redirect_url, details };
         let ledger = settings::database_url()?.ledger_for_command()?;
         let registered = register_payment(&*ledger, &SystemClock, &registration, &Caller::default())?;
-        let status = match registered.outcome {
-            RegistrationOutcome::Registered => "registered",
-            RegistrationOutcome::Exists => "exists",
+        match registered.outcome {
+            RegistrationOutcome::Registered | RegistrationOutcome::Exists => {}
             RegistrationOutcome::PaymentConflict => {
                 anyhow::bail!("the payment is registered with another order, amount, currency or method")
             }
             RegistrationOutcome::OrderConflict => anyhow::bail!("the order has another amount or currency"),
-        };
-        let history = ledger.payment(&registration.payment_id)?.context("the payment is gone")?;
-        let document = RegistrationDocument::new(status, &registered.applied, history);
+        }
+        let (payment, order) = ledger.payment_and_order(&registration.payment_id)?.context("the payment is gone")?;
+        let document = RegistrationDocument::new(registered, payment, order);
         format.print(&document, |document| {
             let applied = match &*document.applied {
                 [] => String::new(),

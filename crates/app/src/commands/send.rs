@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use domain::{Currency, Decimal, OrderId, PaymentId, PaymentMethod, PaymentStatus, TransactionId, parse_timestamp};
+use domain::{
+    Currency, Decimal, OrderId, PaymentId, PaymentMethod, PaymentStatus, TransactionId, parse_timestamp, parse_word,
+};
 use ports::Clock as _;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
@@ -14,7 +16,7 @@ use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHO
 use uuid::Uuid;
 
 use crate::clock::SystemClock;
-use crate::output::{self, Format};
+use crate::output::Format;
 use crate::settings::{self, SettingsError};
 
 pub(crate) const KEY_HELP: &str = "\
@@ -42,13 +44,13 @@ pub(crate) struct Send {
     #[arg(long, env = "SEND_ORDER_ID", value_name = "ID", value_parser = OrderId::parse)]
     order_id: OrderId,
     /// pending, processing, completed, failed, cancelled or refunded
-    #[arg(long, env = "SEND_STATUS", value_name = "STATUS", value_parser = output::word::<PaymentStatus>)]
+    #[arg(long, env = "SEND_STATUS", value_name = "STATUS", value_parser = parse_word::<PaymentStatus>)]
     status: PaymentStatus,
     /// The same words [default: the status]; refunded with status completed is a partial refund
-    #[arg(long, env = "SEND_EVENT", value_name = "EVENT", value_parser = output::word::<PaymentStatus>)]
+    #[arg(long, env = "SEND_EVENT", value_name = "EVENT", value_parser = parse_word::<PaymentStatus>)]
     event: Option<PaymentStatus>,
     /// webpay, inner, invoice, paypal, card, stripe, payu, fiobanka or comgate
-    #[arg(long, env = "SEND_METHOD", value_name = "METHOD", value_parser = output::word::<PaymentMethod>)]
+    #[arg(long, env = "SEND_METHOD", value_name = "METHOD", value_parser = parse_word::<PaymentMethod>)]
     method: PaymentMethod,
     /// The sender's time, as RFC 3339 [default: now]
     #[arg(long, env = "SEND_TIMESTAMP", value_name = "TIME", value_parser = timestamp)]
@@ -120,10 +122,11 @@ impl Send {
 /// What proves that the callback comes from the upstream.
 fn headers(body: &str) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    if let Some(keys) = settings::secret("PAYMENT_API_KEY")? {
-        let first = keys.expose_secret().split(',').map(str::trim).find(|key| !key.is_empty());
-        let mut key = HeaderValue::from_str(first.unwrap_or_default())
-            .map_err(|_| SettingsError::new("PAYMENT_API_KEY", "must be visible ASCII"))?;
+    let keys = settings::secret("PAYMENT_API_KEY")?;
+    let mut keys = keys.iter().flat_map(|keys| keys.expose_secret().split(',')).map(str::trim);
+    if let Some(first) = keys.find(|key| !key.is_empty()) {
+        let mut key =
+            HeaderValue::from_str(first).map_err(|_| SettingsError::new("PAYMENT_API_KEY", "must be visible ASCII"))?;
         key.set_sensitive(true);
         headers.insert("x-api-key", key);
     }

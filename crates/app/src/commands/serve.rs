@@ -20,10 +20,13 @@ use crate::settings::{self, DatabaseWait, ServiceSettings, SettingsError};
 const BATCH_MAX: usize = 64;
 
 /// How long the requests in flight may take to be answered after a signal to stop.
-const ANSWERING_MAX: Duration = Duration::from_secs(6);
+const ANSWERING_MAX: Duration = Duration::from_secs(5);
 
 /// How long settling what nobody waits for any more may take after that.
 const SETTLING_MAX: Duration = Duration::from_secs(3);
+
+/// How long writing the last log records may take, where nobody may be reading them.
+const LOGGING_MAX: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
@@ -42,10 +45,12 @@ impl Serve {
             self.settings.service_name.clone(),
             || SystemClock.now(),
         );
-        let served = actix_web::rt::System::new().block_on(self.serve(&log));
-        // Writes what is still to be written.
-        drop(log_guard);
-        served.map(|()| ExitCode::SUCCESS)
+        actix_web::rt::System::new().block_on(async {
+            let served = self.serve(&log).await;
+            // Dropping the guard writes what is still to be written.
+            let _ = tokio::time::timeout(LOGGING_MAX, in_thread(move || drop(log_guard))).await;
+            served.map(|()| ExitCode::SUCCESS)
+        })
     }
 
     /// Wires everything together.
@@ -79,7 +84,9 @@ impl Serve {
         };
         let intake = Arc::new(GroupCommit::start(&ledger, limits)?);
         let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
-        let desk = Desk::new(ledger, clock, usize::try_from(pool_size)?);
+        // What is not for callbacks leaves the committers their connections.
+        let turns = usize::try_from(pool_size)?.saturating_sub(limits.committers).max(1);
+        let desk = Desk::new(ledger, clock, turns);
         let server_settings = ServerSettings {
             bind_address: settings.bind_address.clone(),
             keep_alive: settings.keep_alive(),

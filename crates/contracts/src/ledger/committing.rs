@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use domain::{
-    Books, Delivery, DeliveryId, OrderId, OrderStatus, Outcome, Payload, PaymentId, PaymentStatus, Settlement,
+    Books, Delivery, DeliveryId, Order, OrderId, OrderStatus, Outcome, Payload, PaymentId, PaymentStatus, Settlement,
 };
-use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory};
+use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
 use usecases::{Callback, GroupCommit, GroupCommitLimits, Reading, ReceiveError};
 
 use crate::fixtures::{
@@ -74,10 +74,11 @@ pub(super) fn submit_all(intakes: &[Arc<GroupCommit>], callbacks: Vec<Callback>)
     })
 }
 
-/// A ledger that can be held up and that refuses some payments.
+/// A ledger that can be held up, that refuses some payments and is hindered at others.
 struct Attended {
     ledger: Arc<dyn Ledger>,
     refused: Option<PaymentId>,
+    hindered_at: Vec<PaymentId>,
     panics_at: Option<PaymentId>,
     state: Mutex<AttendedState>,
     changed: Condvar,
@@ -92,7 +93,14 @@ struct AttendedState {
 impl Attended {
     fn new(ledger: &Arc<dyn Ledger>) -> Self {
         let state = Mutex::new(AttendedState { open: false, amends: Vec::new() });
-        Self { ledger: Arc::clone(ledger), refused: None, panics_at: None, state, changed: Condvar::new() }
+        Self {
+            ledger: Arc::clone(ledger),
+            refused: None,
+            hindered_at: Vec::new(),
+            panics_at: None,
+            state,
+            changed: Condvar::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, AttendedState> {
@@ -122,6 +130,9 @@ impl Ledger for Attended {
         if among(&self.refused) {
             return Err(LedgerError::Refused("as it was told to".into()));
         }
+        if self.hindered_at.iter().any(|id| keys.payments.contains(id)) {
+            return Err(LedgerError::Hindered("as it was told to".into()));
+        }
         if among(&self.panics_at) {
             std::panic::resume_unwind(Box::new("as it was told to"));
         }
@@ -130,6 +141,10 @@ impl Ledger for Attended {
 
     fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
         self.ledger.payment(id)
+    }
+
+    fn payment_and_order(&self, id: &PaymentId) -> Result<Option<(RecordedPayment, Order)>, LedgerError> {
+        self.ledger.payment_and_order(id)
     }
 
     fn order(&self, id: &OrderId) -> Result<Option<OrderHistory>, LedgerError> {
@@ -280,6 +295,28 @@ pub fn what_the_ledger_refuses_does_not_sink_its_neighbours(ledger: &Arc<dyn Led
     intake.finish();
     assert_eq!(order(&**ledger, "o7").order.status, OrderStatus::Pending);
     assert_eq!(deliveries(&**ledger, &any()).len(), 19);
+}
+
+pub fn what_hinders_the_ledger_holds_up_itself_and_not_every_neighbour(ledger: &Arc<dyn Ledger>) {
+    let hindered_at = ["p2", "p4", "p6", "p8"].map(payment_id).into();
+    let attended = Arc::new(Attended { hindered_at, ..Attended::new(ledger) });
+    let mut callbacks = completions(ledger, 10).into_iter();
+    let intake = start(&(Arc::clone(&attended) as Arc<dyn Ledger>), LIMITS);
+    let first = Submission::begin(&intake, callbacks.next().expect("a callback"));
+    attended.wait_for_amend();
+    let rest: Vec<_> = callbacks.map(|callback| Submission::begin(&intake, callback)).collect();
+    attended.open();
+    assert_eq!(outcome(first.wait()), Outcome::Completed);
+    for (submission, n) in rest.into_iter().zip(1..) {
+        // After the third the rest is given up: each of them may have waited for long.
+        match submission.wait() {
+            Err(ReceiveError::Ledger(error)) if n == 2 || n == 4 || n >= 6 => {
+                assert!(matches!(*error, LedgerError::Hindered(_)), "p{n}");
+            }
+            answer => assert_eq!(outcome(answer), Outcome::Completed, "p{n}"),
+        }
+    }
+    intake.finish();
 }
 
 pub fn what_cannot_be_stored_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>) {

@@ -1,0 +1,238 @@
+//! The answers to a callback, and which of them comes first (contract §3).
+
+use serde_json::{Value, json};
+use simulator::Request;
+
+use crate::stage::{
+    PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, callback, names, notification,
+    with, word,
+};
+
+on_both_stores! {
+    the_first_check_that_fails_answers,
+    another_method_is_told_which_one_to_use,
+    only_json_is_taken,
+    a_body_may_be_as_large_as_the_limit_and_no_larger,
+    nothing_redirects,
+    every_answer_bears_a_request_id,
+    a_success_says_what_was_settled,
+    a_mismatch_changes_nothing_and_is_kept,
+    a_ledger_that_cannot_be_understood_is_a_processing_error,
+}
+
+const SMALL_BODIES: [(&str, &str); 1] = [("BODY_BYTES_MAX", "1024")];
+
+fn the_first_check_that_fails_answers(store: Store) {
+    let stage = Stage::with(store, &SMALL_BODIES);
+    stage.expect_payment("p", "o");
+    let valid = |changes: Value| with(notification("p", "o", "completed"), changes).to_string();
+    let large = || "x".repeat(1025);
+    let post = || Request::post(WEBHOOK);
+    let form = "application/x-www-form-urlencoded";
+    // Each has one fault less than the one before it.
+    for (request, status, code) in [
+        (
+            Request::new("PUT", WEBHOOK).key("wrong").header("Content-Type", form).body(large()),
+            405,
+            "method_not_allowed",
+        ),
+        (post().key("wrong").header("Content-Type", form).body(large()), 401, "unauthorized"),
+        (post().key(PAYMENT_KEY).header("Content-Type", form).body(large()), 415, "unsupported_media_type"),
+        (post().key(PAYMENT_KEY).json(large()), 413, "payload_too_large"),
+        (post().key(PAYMENT_KEY).json("x"), 400, "invalid_payload"),
+        (post().key(PAYMENT_KEY).json(valid(json!({ "paymentId": "?", "status": "?" }))), 400, "invalid_payload"),
+        (post().key(PAYMENT_KEY).json(valid(json!({ "paymentId": "?", "orderId": "?" }))), 404, "payment_not_found"),
+        (
+            post().key(PAYMENT_KEY).json(valid(json!({ "orderId": "?", "amount": 1, "currency": "CZK" }))),
+            400,
+            "order_mismatch",
+        ),
+        (post().key(PAYMENT_KEY).json(valid(json!({ "amount": 1, "currency": "CZK" }))), 400, "amount_mismatch"),
+        (post().key(PAYMENT_KEY).json(valid(json!({ "amount": 29, "currency": "CZK" }))), 400, "currency_mismatch"),
+    ] {
+        let problem = assert_problem(&stage.send(&request), status, code);
+        let mut expected = vec!["code", "detail", "requestId", "status", "title", "type"];
+        match code {
+            "invalid_payload" => expected.insert(2, "errors"),
+            "payment_not_found" => expected.insert(2, "parked"),
+            _ => {}
+        }
+        assert_eq!(names(&problem), expected);
+        assert!(problem.get("parked").is_none_or(|parked| *parked == json!(true)));
+    }
+    assert_settled(&stage.send(&post().key(PAYMENT_KEY).json(valid(json!({})))), "completed");
+}
+
+fn another_method_is_told_which_one_to_use(store: Store) {
+    let stage = Stage::open(store);
+    for (target, allowed) in [
+        ("/api/payments/webhook", "POST"),
+        ("/api/payments/webhook?success=true", "POST"),
+        ("/api/payments", "POST"),
+        ("/api/marathon/payment/register", "POST"),
+        ("/api/payments/p", "GET"),
+        ("/api/orders/o", "GET"),
+        ("/api/orders/o/cancel", "POST"),
+        ("/api/deliveries", "GET"),
+        ("/api/deliveries/d", "GET"),
+        ("/api/deliveries/d/replay", "POST"),
+        ("/healthz", "GET"),
+        ("/readyz", "GET"),
+    ] {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            if method != allowed {
+                let answer = stage.send(&Request::new(method, target));
+                assert_problem(&answer, 405, "method_not_allowed");
+                assert_eq!(answer.header("allow"), Some(allowed), "{method} {target}");
+            }
+        }
+    }
+    assert_eq!(stage.send(&Request::new("HEAD", WEBHOOK)).status, 405);
+}
+
+fn only_json_is_taken(store: Store) {
+    let stage = Stage::open(store);
+    let body = notification("unknown", "o", "completed").to_string();
+    let request = || Request::post(WEBHOOK).key(PAYMENT_KEY).body(body.clone());
+    for refused in [
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "text/plain",
+        "text/json",
+        "application/jsonx",
+        "json",
+        "",
+    ] {
+        assert_problem(&stage.send(&request().header("Content-Type", refused)), 415, "unsupported_media_type");
+    }
+    assert_problem(&stage.send(&request()), 415, "unsupported_media_type");
+    for taken in ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"] {
+        assert_problem(&stage.send(&request().header("Content-Type", taken)), 404, "payment_not_found");
+    }
+    let registration = Request::post("/api/payments").key(PORTAL_KEY).header("Content-Type", "text/plain").body("{}");
+    assert_problem(&stage.send(&registration), 415, "unsupported_media_type");
+}
+
+fn a_body_may_be_as_large_as_the_limit_and_no_larger(store: Store) {
+    let stage = Stage::with(store, &SMALL_BODIES);
+    let body = |size: usize| {
+        let body = with(notification("unknown", "o", "completed"), json!({ "padding": "" })).to_string();
+        let padding = "x".repeat(size - body.len());
+        body.replace(r#""padding":"""#, &format!(r#""padding":"{padding}""#))
+    };
+    let chunked = |body: &str| {
+        let head = Request::post(WEBHOOK)
+            .key(PAYMENT_KEY)
+            .header("Content-Type", "application/json")
+            .header("Transfer-Encoding", "chunked")
+            .bytes();
+        let (one, other) = body.split_at(500);
+        let chunks = format!("{:x}\r\n{one}\r\n{:x}\r\n{other}\r\n0\r\n\r\n", one.len(), other.len());
+        [head, chunks.into_bytes()].concat()
+    };
+    let whole = |body: &str| Request::post(WEBHOOK).key(PAYMENT_KEY).json(body).bytes();
+    for send in [&whole as &dyn Fn(&str) -> Vec<u8>, &chunked] {
+        let answer = |size| stage.service.replay(&send(&body(size))).expect("an answer");
+        assert_problem(&answer(1024), 404, "payment_not_found");
+        assert_problem(&answer(1025), 413, "payload_too_large");
+    }
+    let registration = Request::post("/api/payments").key(PORTAL_KEY).json(body(1025));
+    assert_problem(&stage.send(&registration), 413, "payload_too_large");
+}
+
+fn nothing_redirects(store: Store) {
+    let stage = Stage::open(store);
+    for target in [
+        "/",
+        "/api",
+        "/api/payments/webhook/",
+        "//api/payments/webhook",
+        "/api/payments/webhook//",
+        "/API/payments/webhook",
+        "/api/payments/",
+        "/api/orders/",
+        "/favicon.ico",
+    ] {
+        for method in ["GET", "POST"] {
+            let request = Request::new(method, target).key(PAYMENT_KEY).json("{}");
+            let answer = stage.send(&request);
+            assert!((400..500).contains(&answer.status), "{method} {target}: {}", answer.status);
+            assert_problem(&answer, answer.status, &word(&answer.json()["code"]));
+        }
+    }
+    assert_problem(&stage.send(&Request::get("/api/nothing")), 404, "not_found");
+}
+
+fn every_answer_bears_a_request_id(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let success = || callback(&notification("p", "o", "processing"));
+    let problem = || callback(&json!({}));
+    let longest = "x".repeat(128);
+    for kept in ["a", "Az09._:-", &longest] {
+        for request in [success(), problem()] {
+            let answer = stage.send(&request.header("X-Request-Id", kept));
+            assert_eq!(answer.header("x-request-id"), Some(kept));
+        }
+    }
+    let too_long = "x".repeat(129);
+    let mut fresh = std::collections::HashSet::new();
+    for replaced in ["", "a b", "a/b", "ě", "<script>", &too_long] {
+        for request in [success(), problem()] {
+            let answer = stage.send(&request.header("X-Request-Id", replaced));
+            let id = answer.header("x-request-id").expect("an id").to_owned();
+            assert!(id != replaced && (1..=128).contains(&id.len()), "{id}");
+            assert!(fresh.insert(id), "no two are the same");
+        }
+    }
+    assert!(fresh.insert(stage.send(&success()).header("x-request-id").expect("an id").to_owned()));
+    let unknown = stage.send(&Request::get("/nowhere").header("X-Request-Id", "mine"));
+    assert_eq!(assert_problem(&unknown, 404, "not_found")["requestId"], "mine");
+}
+
+fn a_success_says_what_was_settled(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let answer = stage.callback(&notification("p", "o", "completed"));
+    assert_settled(&answer, "completed");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let document = answer.json();
+    assert_eq!(names(&document), ["deliveryId", "orderId", "outcome", "paymentId", "status"]);
+    assert_eq!((&document["paymentId"], &document["orderId"]), (&json!("p"), &json!("o")));
+    assert_eq!(document["deliveryId"], stage.deliveries("")[0]["deliveryId"]);
+}
+
+fn a_mismatch_changes_nothing_and_is_kept(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    stage.expect_payment("p2", "o2");
+    let before = (stage.payment("p")["payment"].clone(), stage.order("o"), stage.order("o2"));
+    let completed = |changes| with(notification("p", "o", "completed"), changes);
+    for (changes, code) in [
+        (json!({ "orderId": "o2" }), "order_mismatch"),
+        (json!({ "orderId": "nowhere" }), "order_mismatch"),
+        (json!({ "amount": "29.01" }), "amount_mismatch"),
+        (json!({ "amount": 28.999 }), "amount_mismatch"),
+        (json!({ "currency": "USD" }), "currency_mismatch"),
+    ] {
+        assert_problem(&stage.callback(&completed(changes)), 400, code);
+        let delivery = &stage.payment("p")["deliveries"][0];
+        assert_eq!((&delivery["outcome"], &delivery["reason"]), (&json!("rejected"), &json!(code)));
+        assert_eq!((&delivery["previousStatus"], &delivery["newStatus"]), (&json!("pending"), &json!("pending")));
+    }
+    assert_eq!((stage.payment("p")["payment"].clone(), stage.order("o"), stage.order("o2")), before);
+    assert_eq!(stage.store.events(), [""; 0]);
+    assert_settled(&stage.callback(&completed(json!({ "amount": 29.0, "currency": "eur" }))), "completed");
+}
+
+fn a_ledger_that_cannot_be_understood_is_a_processing_error(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    stage.expect_payment("p2", "o2");
+    stage.store.execute("UPDATE external_payments SET currency = 'dubloons' WHERE payment_id = 'p'");
+    let answer = stage.callback(&notification("p", "o", "completed"));
+    assert_problem(&answer, 500, "processing_error");
+    assert!(!String::from_utf8_lossy(&answer.body).contains("dubloons"), "the caller need not know");
+    assert_settled(&stage.callback(&notification("p2", "o2", "completed")), "completed");
+    assert_problem(&stage.get(PORTAL_KEY, "/api/payments/p"), 500, "processing_error");
+}

@@ -1,0 +1,45 @@
+//! The service as others meet it: the real program, over real sockets, on each of its stores. What the
+//! contract promises stands here as facts, by theme.
+//!
+//! Those on PostgreSQL need a server where databases may be made: `TEST_DATABASE_URL`, or `make test`.
+
+/// Makes two tests of each fact: one on SQLite and one on PostgreSQL.
+macro_rules! on_both_stores {
+    ($($fact:ident,)*) => {
+        mod sqlite {
+            $(
+                #[test]
+                fn $fact() {
+                    super::$fact($crate::stage::Store::sqlite());
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[test]
+                fn $fact() {
+                    super::$fact($crate::stage::Store::postgres());
+                }
+            )*
+        }
+    };
+}
+
+mod answers;
+mod authentication;
+mod commands;
+mod concurrency;
+mod connections;
+mod deliveries;
+mod logs;
+mod outages;
+mod payloads;
+mod reading;
+mod recorded;
+mod registration;
+mod rule;
+mod sending;
+mod stage;
+mod starting;
+mod stopping;

@@ -1,0 +1,320 @@
+//! What a body must be, and what is wrong with those that are not (contract §3).
+
+use serde_json::{Value, json};
+use simulator::Request;
+
+use crate::stage::{
+    OPERATOR_KEY, PAYMENT_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, bad_fields, notification, with,
+    without, word,
+};
+
+on_both_stores! {
+    each_bad_field_is_named,
+    every_bad_field_is_named_at_once,
+    a_body_that_cannot_be_read_in_one_way_is_refused,
+    a_name_may_stand_once,
+    what_is_optional_may_be_absent_null_or_any_of_its_forms,
+    a_provider_s_id_that_is_none_is_left_out,
+    the_words_of_a_notification_are_kept_exactly,
+    an_invalid_body_leaves_an_entry_of_what_could_be_read,
+}
+
+/// A valid body whose member of this name is this text of JSON, whatever it is.
+fn body_where(name: &str, text: &str) -> Vec<u8> {
+    let body = with(notification("p", "o", "completed"), json!({ name: "<here>" })).to_string();
+    body.replace("\"<here>\"", text).into_bytes()
+}
+
+fn send(stage: &Stage, body: impl Into<Vec<u8>>) -> simulator::Response {
+    stage.send(&Request::post(WEBHOOK).key(PAYMENT_KEY).json(body))
+}
+
+fn each_bad_field_is_named(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let quoted = |text: &str| Value::from(text).to_string();
+    let (long, wide) = (quoted(&"x".repeat(256)), quoted(&"ě".repeat(256)));
+    let not_strings = ["17", "true", "[]", "{}", "[\"p\"]"];
+    let no_text = [r#""""#, "null", r#""a\u0000b""#, r#""a\nb""#, r#""\u007f""#, r#""\u0085""#, r#""\ud800""#];
+    for id in ["paymentId", "orderId"] {
+        for text in not_strings.into_iter().chain(no_text).chain([&*long, &wide]) {
+            assert_bad(&stage, id, text);
+        }
+    }
+    let no_words = [r#""""#, "null", r#""paid""#, r#""COMPLETED""#, r#"" completed""#];
+    for name in ["status", "event", "paymentMethod"] {
+        for text in not_strings.into_iter().chain(no_words) {
+            assert_bad(&stage, name, text);
+        }
+    }
+    assert_bad(&stage, "paymentMethod", r#""bitcoin""#);
+    for event in ["failed", "pending", "cancelled"] {
+        assert_bad(&stage, "event", &quoted(event));
+    }
+    for text in not_strings.into_iter().chain([
+        r#""""#,
+        "null",
+        "1735732800",
+        r#""yesterday""#,
+        r#""2025-01-01""#,
+        r#""2025-01-01T12:00:00""#,
+        r#""2025-01-01 12:00:00Z""#,
+        r#""2025-13-01T12:00:00Z""#,
+        r#""2025-02-30T12:00:00Z""#,
+    ]) {
+        assert_bad(&stage, "timestamp", text);
+    }
+    for text in ["17", "true", "[]", r#""text""#] {
+        assert_bad(&stage, "metadata", text);
+    }
+    for text in [
+        "0",
+        "-29",
+        "-0.5",
+        "0.00",
+        "1e-400",
+        "1e400",
+        "9999999999999999",
+        "true",
+        "[]",
+        "{}",
+        r#""""#,
+        r#""0""#,
+        r#""-29""#,
+        r#""NaN""#,
+        r#""Infinity""#,
+        r#""29,00""#,
+        r#""1e2""#,
+        r#"" 29""#,
+        r#""+29""#,
+        r#"".5""#,
+        r#""٣""#,
+    ] {
+        assert_bad(&stage, "amount", text);
+    }
+    for text in ["17", "[]", r#""""#, r#""EURO""#, r#""E""#, r#""XXX""#, r#""€""#] {
+        assert_bad(&stage, "currency", text);
+    }
+    for (amount, currency) in [("29.001", "EUR"), ("\"29.000\"", "EUR"), ("29.5", "JPY"), ("\"1.2345\"", "BHD")] {
+        let body = body_where("amount", amount);
+        let body = String::from_utf8(body).expect("UTF-8").replacen('{', &format!(r#"{{"currency":"{currency}","#), 1);
+        assert_eq!(bad_fields(&assert_problem(&send(&stage, body), 400, "invalid_payload")), ["amount"]);
+    }
+    stage.assert_order("o", "pending", None);
+}
+
+#[track_caller]
+fn assert_bad(stage: &Stage, name: &str, text: &str) {
+    let problem = assert_problem(&send(stage, body_where(name, text)), 400, "invalid_payload");
+    assert_eq!(bad_fields(&problem), [name], "{name}: {text}");
+}
+
+fn every_bad_field_is_named_at_once(store: Store) {
+    let stage = Stage::open(store);
+    let missing = ["event", "orderId", "paymentId", "paymentMethod", "status", "timestamp"];
+    let problem = assert_problem(&send(&stage, "{}"), 400, "invalid_payload");
+    assert_eq!(bad_fields(&problem), missing);
+    for name in missing {
+        let body = without(notification("p", "o", "completed"), name).to_string();
+        assert_eq!(bad_fields(&assert_problem(&send(&stage, body), 400, "invalid_payload")), [name]);
+    }
+    let all = json!({
+        "paymentId": "", "orderId": 17, "status": "paid", "event": [], "paymentMethod": "bitcoin", "timestamp": "now",
+        "metadata": "text", "amount": -1, "currency": "EURO",
+    });
+    let expected =
+        ["amount", "currency", "event", "metadata", "orderId", "paymentId", "paymentMethod", "status", "timestamp"];
+    let problem = assert_problem(&send(&stage, all.to_string()), 400, "invalid_payload");
+    assert_eq!(bad_fields(&problem), expected);
+    let shown = problem.to_string();
+    assert!(!shown.contains("bitcoin") && !shown.contains("EURO"), "values are not repeated: {shown}");
+}
+
+fn a_body_that_cannot_be_read_in_one_way_is_refused(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let valid = notification("p", "o", "completed").to_string();
+    let nested = |open: &str, close: &str, depth| {
+        let value = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+        body_where("metadata", &format!("{{\"a\":{value}}}"))
+    };
+    let latin = b"\"\xe9\"".to_vec();
+    let not_utf8 = String::from_utf8_lossy(&body_where("orderId", "@")).into_owned();
+    let (before, after) = not_utf8.split_once('@').expect("a place for it");
+    for body in [
+        b"null".to_vec(),
+        b"[]".to_vec(),
+        b"17".to_vec(),
+        b"\"text\"".to_vec(),
+        b" ".to_vec(),
+        b"paymentId=p&orderId=o".to_vec(),
+        valid.as_bytes()[..valid.len() - 1].to_vec(),
+        format!("{valid}x").into_bytes(),
+        format!("{valid}{valid}").into_bytes(),
+        format!("{valid},").into_bytes(),
+        format!("[{valid}]").into_bytes(),
+        format!("\u{feff}{valid}").into_bytes(),
+        format!("{valid}\0").into_bytes(),
+        valid.replace('"', "'").into_bytes(),
+        valid.replace('}', ",}").into_bytes(),
+        valid.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        [before.as_bytes(), &latin, after.as_bytes()].concat(),
+        body_where("amount", "NaN"),
+        body_where("amount", "Infinity"),
+        body_where("amount", "029"),
+        body_where("amount", "29."),
+        body_where("orderId", "\"a\nb\""),
+        body_where("orderId", r#""\x41""#),
+        nested("[", "]", 100),
+        nested("[", "]", 30_000),
+        nested("{\"a\":", "}", 100),
+        nested("{\"a\":", "}", 9_000),
+        b"[".repeat(60_000),
+        b"{\"a\":".repeat(12_000),
+    ] {
+        let problem = assert_problem(&send(&stage, body), 400, "invalid_payload");
+        assert_eq!(bad_fields(&problem), ["body"]);
+    }
+    let empty = Request::post(WEBHOOK).key(PAYMENT_KEY).header("Content-Type", "application/json");
+    assert_eq!(bad_fields(&assert_problem(&stage.send(&empty), 400, "invalid_payload")), ["body"]);
+    assert_problem(&stage.send(&empty.header("Content-Length", "0")), 400, "invalid_payload");
+    stage.assert_order("o", "pending", None);
+    assert_settled(&send(&stage, format!(" \r\n\t{valid}\n")), "completed");
+}
+
+fn a_name_may_stand_once(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let valid = notification("p", "o", "completed").to_string();
+    let twice = |member: &str| valid.replacen('{', &format!("{{{member},"), 1);
+    for (body, field) in [
+        (twice(r#""paymentId":"p""#), "paymentId"),
+        (valid.replacen('}', r#","paymentId":null}"#, 1), "paymentId"),
+        (twice(r#""status":"completed""#), "status"),
+        (twice(r#""\u0073tatus":"completed""#), "status"),
+        (twice(r#""amount":29,"amount":29"#), "amount"),
+        (twice(r#""metadata":{},"metadata":{}"#), "metadata"),
+        (twice(r#""mine":1,"mine":1"#), "body"),
+        (twice(r#""metadata":{"a":1,"a":1}"#), "body"),
+        (twice(r#""metadata":{"providerTransactionId":"t","providerTransactionId":"u"}"#), "body"),
+        (twice(r#""mine":[{"a":1},{"b":{"c":1,"\u0063":2}}]"#), "body"),
+    ] {
+        let problem = assert_problem(&send(&stage, body.clone()), 400, "invalid_payload");
+        assert_eq!(bad_fields(&problem), [field], "{body}");
+    }
+    let same_name_elsewhere = twice(r#""metadata":{"status":{"status":1},"event":[{"a":1},{"a":1}]},"Status":"x""#);
+    assert_settled(&send(&stage, same_name_elsewhere), "completed");
+}
+
+fn what_is_optional_may_be_absent_null_or_any_of_its_forms(store: Store) {
+    let stage = Stage::open(store);
+    for (index, changes) in [
+        r#"{}"#,
+        r#"{"metadata":null,"amount":null,"currency":null}"#,
+        r#"{"metadata":{}}"#,
+        r#"{"metadata":{"additionalInfo":{"deep":[[[[{}]]]]},"source":"x"}}"#,
+        r#"{"amount":29}"#,
+        r#"{"amount":29.0}"#,
+        r#"{"amount":29.00,"currency":"EUR"}"#,
+        r#"{"amount":2.9e1}"#,
+        r#"{"amount":2900E-2,"currency":"Eur"}"#,
+        r#"{"amount":"29"}"#,
+        r#"{"amount":"29.00"}"#,
+        r#"{"amount":"029.0"}"#,
+        r#"{"currency":"eur"}"#,
+        r#"{"timestamp":"2025-01-01T12:00:00.123456789+05:30"}"#,
+        r#"{"timestamp":"2025-01-01t12:00:00-00:00"}"#,
+        r#"{"timestamp":"1999-12-31T23:59:60Z"}"#,
+        r#"{"unknown":{"any":["thing",17,null]},"userEmail":"somebody@example.invalid"}"#,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (payment, order) = (format!("p{index}"), format!("o{index}"));
+        stage.expect_payment(&payment, &order);
+        let plain = without(notification(&payment, &order, "completed"), "timestamp").to_string();
+        let time = if changes.contains("timestamp") { "" } else { r#","timestamp":"2025-01-01T12:00:00Z""# };
+        // The numbers as they are written: a library would write them otherwise.
+        let comma = if changes == "{}" { "" } else { "," };
+        let body = format!("{}{time}{comma}{}", plain.trim_end_matches('}'), &changes[1..]);
+        assert_settled(&send(&stage, body), "completed");
+        stage.assert_order(&order, "paid", Some(&payment));
+    }
+}
+
+fn a_provider_s_id_that_is_none_is_left_out(store: Store) {
+    let stage = Stage::open(store);
+    let longest = "x".repeat(255);
+    for (index, (given, kept)) in [
+        (json!("webpay-order-number"), Some("webpay-order-number")),
+        (json!(longest), Some(&*longest)),
+        (json!("č. 1"), Some("č. 1")),
+        (json!("x".repeat(256)), None),
+        (json!(""), None),
+        (json!("a\u{0}b"), None),
+        (json!(17), None),
+        (json!(true), None),
+        (json!(null), None),
+        (json!(["x"]), None),
+        (json!({ "id": "x" }), None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (payment, order) = (format!("p{index}"), format!("o{index}"));
+        stage.expect_payment(&payment, &order);
+        let metadata = json!({ "metadata": { "providerTransactionId": given } });
+        let answer = stage.callback(&with(notification(&payment, &order, "completed"), metadata));
+        assert_settled(&answer, "completed");
+        let history = stage.payment(&payment);
+        assert_eq!(history["payment"]["providerTransactionId"], json!(kept));
+        assert_eq!(history["payment"]["record"]["transactionId"], json!(kept));
+        assert_eq!(history["deliveries"][0]["providerTransactionId"], json!(kept));
+    }
+}
+
+fn the_words_of_a_notification_are_kept_exactly(store: Store) {
+    let stage = Stage::open(store);
+    let longest = "ě".repeat(255);
+    for (payment, order) in [
+        ("marathon:22855c43-0000-4000-8000-000000000001:1767322800123", "order 3 \"ěš/\\"),
+        (" leading and trailing ", "'; DROP TABLE orders; --"),
+        ("😀", "{\"json\":1}"),
+        ("a%2Fb+c&d=e?f#g", "..%2f"),
+        (&longest, "null"),
+    ] {
+        stage.expect_payment(payment, order);
+        let answer = stage.callback(&notification(payment, order, "completed"));
+        assert_settled(&answer, "completed");
+        assert_eq!(
+            (word(&answer.json()["paymentId"]), word(&answer.json()["orderId"])),
+            (payment.into(), order.into())
+        );
+        stage.assert_order(order, "paid", Some(payment));
+        assert_eq!(stage.payment(payment)["payment"]["orderId"], order);
+        assert_eq!(stage.outcomes(payment), ["completed"]);
+    }
+}
+
+fn an_invalid_body_leaves_an_entry_of_what_could_be_read(store: Store) {
+    let stage = Stage::open(store);
+    let half = json!({ "paymentId": "p", "orderId": 17, "status": "completed", "paymentMethod": "beads" });
+    let answer = stage.callback(&half);
+    let problem = assert_problem(&answer, 400, "invalid_payload");
+    let delivery = &stage.deliveries("?payment=p")[0];
+    assert_eq!(delivery["outcome"], "invalid");
+    assert_eq!(delivery["requestId"], problem["requestId"]);
+    assert_eq!((&delivery["status"], &delivery["orderId"]), (&json!("completed"), &json!(null)));
+    assert_eq!((&delivery["paymentMethod"], &delivery["newStatus"]), (&json!(null), &json!(null)));
+    let reason = word(&delivery["reason"]);
+    let fields = ["orderId", "event", "paymentMethod", "timestamp"];
+    assert!(fields.iter().all(|field| reason.contains(field)) && !reason.contains("beads"), "{reason}");
+
+    send(&stage, "not JSON at all");
+    let delivery = &stage.deliveries("?limit=1")[0];
+    assert_eq!(delivery["outcome"], "invalid");
+    // SHA-256 of that text.
+    assert_eq!(delivery["bodySha256"], "9c40ad81c6c9ed0a2cb8d742fc2e755c6ce2cb74c3c2bfe7745074fc44b0180d");
+    let replay = format!("/api/deliveries/{}/replay", word(&delivery["deliveryId"]));
+    assert_problem(&stage.post(OPERATOR_KEY, &replay), 409, "not_replayable");
+}

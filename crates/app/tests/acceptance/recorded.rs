@@ -1,0 +1,114 @@
+//! Real senders' requests, byte for byte as they went over the wire.
+
+use serde_json::{Value, json};
+use simulator::recorded::{
+    DOCUMENTED_COMPLETED, MARATHON_COMPLETED, MARATHON_KEY, MARATHON_ORDER, MARATHON_PAYMENT, MARATHON_REGISTER,
+    OLDER_COMPLETED, OLDER_COMPLETED_AGAIN, OLDER_FAILED, OLDER_FULL_REFUND, OLDER_PARTIAL_REFUND, OLDER_UNICODE_ORDER,
+};
+use simulator::{Request, Response};
+
+use crate::stage::{
+    PAYMENT_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, bad_fields, registration, with, word,
+};
+
+on_both_stores! {
+    marathon_registers_a_payment_and_reports_it,
+    marathon_may_report_before_it_registers,
+    marathon_s_registration_is_taken_at_the_documented_path,
+    an_older_upstream_is_told_what_it_lacks_one_after_the_other,
+    the_body_that_the_specification_gives_is_settled,
+}
+
+const MARATHON: [(&str, &str); 2] = [("PAYMENT_API_KEY", MARATHON_KEY), ("PORTAL_API_KEY", MARATHON_KEY)];
+
+#[track_caller]
+fn replay(stage: &Stage, bytes: &[u8]) -> Response {
+    stage.service.replay(bytes).expect("an answer")
+}
+
+fn order(stage: &Stage) -> Value {
+    let target = format!("/api/orders/{}", simulator::percent_encoded(MARATHON_ORDER));
+    stage.get(MARATHON_KEY, &target).json()
+}
+
+fn marathon_registers_a_payment_and_reports_it(store: Store) {
+    let stage = Stage::with(store, &MARATHON);
+    let registered = replay(&stage, MARATHON_REGISTER);
+    assert_eq!((registered.status, &registered.json()["status"]), (201, &json!("registered")));
+    let payment = &registered.json()["payment"];
+    assert_eq!((&payment["amount"], &payment["currency"]), (&json!("29.00"), &json!("EUR")));
+    assert!(!String::from_utf8_lossy(&registered.body).contains("user@example.invalid"));
+    assert_settled(&replay(&stage, MARATHON_COMPLETED), "completed");
+    let paid = order(&stage);
+    assert_eq!((&paid["order"]["status"], &paid["order"]["paidBy"]), (&json!("paid"), &json!(MARATHON_PAYMENT)));
+    // It repeats both for payments that are confirmed already.
+    let again = replay(&stage, MARATHON_REGISTER);
+    assert_eq!((again.status, &again.json()["status"]), (200, &json!("exists")));
+    assert_settled(&replay(&stage, MARATHON_COMPLETED), "duplicate");
+    // Later it writes the amount as a string.
+    let request = Request::recorded(MARATHON_REGISTER);
+    let body = String::from_utf8_lossy(request.body_bytes()).replace(r#""amount":29,"#, r#""amount":"29.00","#);
+    assert_eq!(stage.send(&request.body(body)).json()["status"], "exists");
+    assert_eq!(order(&stage), paid);
+}
+
+fn marathon_may_report_before_it_registers(store: Store) {
+    let stage = Stage::with(store, &MARATHON);
+    assert_problem(&replay(&stage, MARATHON_COMPLETED), 404, "payment_not_found");
+    let registered = replay(&stage, MARATHON_REGISTER);
+    assert_eq!((registered.status, &registered.json()["applied"]), (201, &json!(["completed"])));
+    assert_eq!(order(&stage)["order"]["status"], "paid");
+}
+
+fn marathon_s_registration_is_taken_at_the_documented_path(store: Store) {
+    let stage = Stage::with(store, &MARATHON);
+    let there =
+        String::from_utf8_lossy(MARATHON_REGISTER).replacen("/api/marathon/payment/register", "/api/payments", 1);
+    let answer = replay(&stage, there.as_bytes());
+    assert_eq!((answer.status, &answer.json()["payment"]["paymentId"]), (201, &json!(MARATHON_PAYMENT)));
+    let again = replay(&stage, MARATHON_REGISTER);
+    assert_eq!((again.status, &again.json()["status"]), (200, &json!("exists")));
+}
+
+fn an_older_upstream_is_told_what_it_lacks_one_after_the_other(store: Store) {
+    let stage = Stage::open(store);
+    for (recorded, outcome) in [
+        (OLDER_COMPLETED, "completed"),
+        (OLDER_COMPLETED_AGAIN, "duplicate"),
+        (OLDER_FAILED, "failed"),
+        (OLDER_FULL_REFUND, "refunded"),
+        (OLDER_PARTIAL_REFUND, "partially_refunded"),
+        (OLDER_UNICODE_ORDER, "completed"),
+    ] {
+        assert_problem(&replay(&stage, recorded), 401, "unauthorized");
+        let with_key = Request::recorded(recorded).key(PAYMENT_KEY);
+        let problem = assert_problem(&stage.send(&with_key), 400, "invalid_payload");
+        assert_eq!(bad_fields(&problem), ["paymentMethod"]);
+
+        let body: Value = serde_json::from_slice(with_key.body_bytes()).expect("JSON");
+        let (payment, order) = (word(&body["paymentId"]), word(&body["orderId"]));
+        let registered = stage.register(&registration(&payment, &order)).status;
+        assert_eq!(registered, if outcome == "duplicate" { 200 } else { 201 });
+        let complete = with_key.body(with(body, json!({ "paymentMethod": "webpay" })).to_string());
+        assert_settled(&stage.send(&complete), outcome);
+    }
+    stage.assert_order("order-1", "paid", Some("7729bbd2-8e60-4be2-a51a-ca70de9b582e"));
+    stage.assert_order("order 3 \"ěš/\\", "paid", Some("10df9c13-2eb3-4870-8dc3-fa3006acdb8e"));
+    stage.assert_order("st-1", "pending", None);
+    // The refund came without its completion.
+    stage.assert_order("ref-full", "pending", None);
+    stage.assert_order("ref-part", "paid", Some("927f3ae4-725d-49ed-8c15-a44b0ed65523"));
+}
+
+fn the_body_that_the_specification_gives_is_settled(store: Store) {
+    let stage = Stage::open(store);
+    let request = Request::post(WEBHOOK).key(PAYMENT_KEY).json(DOCUMENTED_COMPLETED);
+    assert_problem(&stage.send(&request), 404, "payment_not_found");
+    let body: Value = serde_json::from_str(DOCUMENTED_COMPLETED).expect("JSON");
+    let (payment, order) = (word(&body["paymentId"]), word(&body["orderId"]));
+    let registered = stage.register(&registration(&payment, &order)).json();
+    assert_eq!(registered["applied"], json!(["completed"]));
+    assert_settled(&stage.send(&request), "duplicate");
+    let history = stage.payment(&payment);
+    assert_eq!(history["payment"]["record"]["transactionId"], body["metadata"]["providerTransactionId"]);
+}

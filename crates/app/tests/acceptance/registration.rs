@@ -1,0 +1,226 @@
+//! The portal registers what it expects, and what came too early is applied (contract §5).
+
+use serde_json::{Value, json};
+use simulator::Request;
+
+use crate::stage::{
+    PORTAL_KEY, Stage, Store, assert_problem, assert_settled, bad_fields, names, notification, partial_refund,
+    registration, with, without, word,
+};
+
+on_both_stores! {
+    a_payment_is_registered_once,
+    either_name_and_either_path_will_do,
+    a_registration_that_differs_is_a_conflict,
+    payments_of_one_order_have_one_price,
+    each_bad_field_of_a_registration_is_named,
+    what_came_too_early_is_applied_in_its_order,
+    what_contradicts_its_registration_is_rejected_when_it_is_applied,
+    what_was_applied_is_not_applied_again,
+    what_nobody_asked_for_is_not_stored,
+}
+
+fn a_payment_is_registered_once(store: Store) {
+    let stage = Stage::open(store);
+    let details = json!({
+        "redirectUrl": "https://portal.example/thanks?order=1", "paymentMethod": "invoice", "invoiceNumber": "25010101",
+        "userId": "42",
+    });
+    let body = with(registration("p", "o"), details);
+    let answer = stage.register(&body);
+    assert_eq!(answer.status, 201);
+    let registered = answer.json();
+    assert_eq!(names(&registered), ["applied", "order", "payment", "status"]);
+    assert_eq!((&registered["status"], &registered["applied"]), (&json!("registered"), &json!([])));
+    let payment = &registered["payment"];
+    assert_eq!((&payment["status"], &payment["amount"]), (&json!("pending"), &json!("29.00")));
+    assert_eq!(payment["redirectUrl"], "https://portal.example/thanks?order=1");
+    assert_eq!(payment["record"]["invoiceNumber"], "25010101");
+    assert_eq!((&registered["order"]["status"], &registered["order"]["amount"]), (&json!("pending"), &json!("29.00")));
+
+    // The first word on the optional fields stays.
+    for again in [
+        body.clone(),
+        with(body.clone(), json!({ "amount": 29, "currency": "eur" })),
+        with(body.clone(), json!({ "redirectUrl": "https://elsewhere.example", "invoiceNumber": "2" })),
+        without(without(body, "redirectUrl"), "invoiceNumber"),
+    ] {
+        let answer = stage.register(&again);
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.json(), with(registered.clone(), json!({ "status": "exists" })));
+    }
+    assert_eq!(stage.deliveries(""), [json!(null); 0], "a registration is no delivery");
+}
+
+fn either_name_and_either_path_will_do(store: Store) {
+    let stage = Stage::open(store);
+    for (index, path) in ["/api/payments", "/api/marathon/payment/register"].into_iter().enumerate() {
+        for (names, id) in
+            [(&["externalPaymentId"][..], "e"), (&["paymentId"], "p"), (&["externalPaymentId", "paymentId"], "b")]
+        {
+            let id = format!("{id}{index}");
+            let mut body = without(registration("", "o"), "externalPaymentId");
+            for name in names {
+                body[name] = json!(id);
+            }
+            let send = |body: &Value| stage.send(&Request::post(path).key(PORTAL_KEY).json(body.to_string()));
+            assert_eq!(send(&body).status, 201);
+            assert_eq!(send(&with(body.clone(), json!({ "paymentId": null, "externalPaymentId": id }))).status, 200);
+            assert_eq!(stage.payment(&id)["payment"]["paymentId"], id);
+        }
+    }
+    let disagree = with(registration("one", "o"), json!({ "paymentId": "another" }));
+    assert_eq!(bad_fields(&assert_problem(&stage.register(&disagree), 400, "invalid_payload")), ["paymentId"]);
+}
+
+fn a_registration_that_differs_is_a_conflict(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let before = stage.payment("p");
+    for changes in [
+        json!({ "orderId": "o2" }),
+        json!({ "amount": "29.01" }),
+        json!({ "currency": "USD" }),
+        json!({ "paymentMethod": "paypal" }),
+    ] {
+        assert_problem(&stage.register(&with(registration("p", "o"), changes)), 409, "payment_conflict");
+    }
+    assert_eq!(stage.payment("p"), before);
+    assert_problem(&stage.get(PORTAL_KEY, "/api/orders/o2"), 404, "not_found");
+}
+
+fn payments_of_one_order_have_one_price(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    for changes in [json!({ "amount": "30" }), json!({ "currency": "USD" })] {
+        assert_problem(&stage.register(&with(registration("p2", "o"), changes)), 409, "order_conflict");
+    }
+    assert_problem(&stage.get(PORTAL_KEY, "/api/payments/p2"), 404, "not_found");
+    let by_invoice = json!({ "paymentMethod": "invoice", "amount": 29.0, "currency": "eur" });
+    assert_eq!(stage.register(&with(registration("p2", "o"), by_invoice)).status, 201);
+    // Whatever became of the order.
+    assert_settled(&stage.callback(&notification("p", "o", "completed")), "completed");
+    stage.expect_payment("p3", "o");
+    assert_settled(&stage.callback(&notification("p", "o", "refunded")), "refunded");
+    stage.expect_payment("p4", "o");
+    stage.expect_payment("c", "cancelled");
+    assert_eq!(stage.post(PORTAL_KEY, "/api/orders/cancelled/cancel").status, 200);
+    stage.expect_payment("c2", "cancelled");
+    let payments = stage.order("o")["payments"].as_array().expect("a list").clone();
+    let ids: Vec<_> = payments.iter().map(|payment| word(&payment["paymentId"])).collect();
+    assert_eq!(ids, ["p", "p2", "p3", "p4"]);
+}
+
+fn each_bad_field_of_a_registration_is_named(store: Store) {
+    let stage = Stage::open(store);
+    let long = "x".repeat(256);
+    let ids = [json!(""), json!(17), json!([]), json!(long), json!("a\u{0}b")];
+    let bad_by_field: [(&str, &[Value]); 8] = [
+        ("externalPaymentId", &ids),
+        ("orderId", &ids),
+        ("invoiceNumber", &ids),
+        ("userId", &ids),
+        (
+            "amount",
+            &[json!(0), json!(-29), json!("29.001"), json!(29.001), json!("x"), json!(true), json!("NaN"), json!({})],
+        ),
+        ("currency", &[json!("EURO"), json!("XXX"), json!(17), json!("")]),
+        ("paymentMethod", &[json!("bitcoin"), json!("WEBPAY"), json!(17), json!("")]),
+        ("redirectUrl", &[json!(17), json!(""), json!("x".repeat(2049)), json!("https://a\nb")]),
+    ];
+    for (field, values) in bad_by_field {
+        for value in values {
+            let answer = stage.register(&with(registration("p", "o"), json!({ field: value })));
+            assert_eq!(bad_fields(&assert_problem(&answer, 400, "invalid_payload")), [field], "{value}");
+        }
+    }
+    for required in ["externalPaymentId", "orderId", "amount", "currency", "paymentMethod"] {
+        for body in [without(registration("p", "o"), required), with(registration("p", "o"), json!({ required: null }))]
+        {
+            let answer = stage.register(&body);
+            assert_eq!(bad_fields(&assert_problem(&answer, 400, "invalid_payload")), [required]);
+        }
+    }
+    let problem = assert_problem(&stage.register(&json!({})), 400, "invalid_payload");
+    assert_eq!(bad_fields(&problem), ["amount", "currency", "externalPaymentId", "orderId", "paymentMethod"]);
+    for body in ["", "x", "[]", "{}{}", r#"{"orderId":"o","orderId":"o"}"#] {
+        let answer = stage.send(
+            &Request::post("/api/payments").key(PORTAL_KEY).header("Content-Type", "application/json").body(body),
+        );
+        assert_problem(&answer, 400, "invalid_payload");
+    }
+    assert_problem(&stage.get(PORTAL_KEY, "/api/payments/p"), 404, "not_found");
+    assert_eq!(stage.deliveries(""), [json!(null); 0]);
+}
+
+fn what_came_too_early_is_applied_in_its_order(store: Store) {
+    let stage = Stage::open(store);
+    for body in [
+        notification("p", "o", "failed"),
+        notification("p", "o", "completed"),
+        notification("p", "o", "completed"),
+        partial_refund("p", "o", "2025-01-06T12:00:00Z"),
+        notification("p", "o", "processing"),
+        notification("another", "o", "completed"),
+    ] {
+        let problem = assert_problem(&stage.callback(&body), 404, "payment_not_found");
+        assert_eq!(problem["parked"], true);
+    }
+    let expected = ["failed", "completed", "duplicate", "partially_refunded", "ignored"];
+    let answer = stage.register(&registration("p", "o"));
+    assert_eq!((answer.status, &answer.json()["applied"]), (201, &json!(expected)));
+    assert_eq!(answer.json()["payment"]["status"], "completed");
+    assert_eq!((&answer.json()["order"]["status"], &answer.json()["order"]["paidBy"]), (&json!("paid"), &json!("p")));
+
+    let deliveries = stage.payment("p")["deliveries"].as_array().expect("a list").clone();
+    let sources: Vec<_> = deliveries.iter().rev().map(|delivery| word(&delivery["source"])).collect();
+    assert_eq!(sources, [["callback"; 5], ["parked"; 5]].concat());
+    assert_eq!(stage.outcomes("p"), [&["parked"; 5][..], &expected].concat());
+    // Each entry tells where it comes from.
+    for (applied, parked) in deliveries[..5].iter().zip(&deliveries[5..]) {
+        assert_eq!((&applied["bodySha256"], &applied["keyName"]), (&parked["bodySha256"], &parked["keyName"]));
+        assert_eq!((&applied["sentAt"], &applied["event"]), (&parked["sentAt"], &parked["event"]));
+        assert_eq!(applied["requestId"].as_str(), answer.header("x-request-id"));
+    }
+    assert_eq!(stage.outcomes("another"), ["parked"]);
+    assert_eq!(stage.store.events(), ["payment.failed", "order.paid", "payment.partially_refunded"]);
+}
+
+fn what_contradicts_its_registration_is_rejected_when_it_is_applied(store: Store) {
+    let stage = Stage::open(store);
+    for changes in [json!({ "orderId": "o2" }), json!({ "amount": 30 }), json!({ "currency": "USD" })] {
+        let body = with(notification("p", "o", "completed"), changes);
+        assert_problem(&stage.callback(&body), 404, "payment_not_found");
+    }
+    let answer = stage.register(&registration("p", "o"));
+    assert_eq!((answer.status, &answer.json()["applied"]), (201, &json!(["rejected", "rejected", "rejected"])));
+    let deliveries = stage.payment("p")["deliveries"].as_array().expect("a list").clone();
+    let reasons: Vec<_> = deliveries[..3].iter().rev().map(|delivery| word(&delivery["reason"])).collect();
+    assert_eq!(reasons, ["order_mismatch", "amount_mismatch", "currency_mismatch"]);
+    stage.assert_order("o", "pending", None);
+}
+
+fn what_was_applied_is_not_applied_again(store: Store) {
+    let stage = Stage::open(store);
+    assert_problem(&stage.callback(&notification("p", "o", "completed")), 404, "payment_not_found");
+    // A registration that is refused leaves it waiting.
+    stage.expect_payment("p0", "o");
+    let dearer = with(registration("p", "o"), json!({ "amount": 30 }));
+    assert_problem(&stage.register(&dearer), 409, "order_conflict");
+    assert_eq!(stage.register(&registration("p", "o")).json()["applied"], json!(["completed"]));
+    assert_eq!(stage.register(&registration("p", "o")).json()["applied"], json!([]));
+    assert_eq!(stage.outcomes("p"), ["parked", "completed"]);
+}
+
+fn what_nobody_asked_for_is_not_stored(store: Store) {
+    let marked = json!({
+        "email": "marked-customer@example.invalid", "title": "marked-title", "metadata": { "note": "marked-note" },
+    });
+    let stage = Stage::open(store);
+    stage.register(&with(registration("p", "o"), marked.clone()));
+    stage.callback(&with(notification("p", "o", "completed"), marked));
+    let shown = format!("{} {} {:?}", stage.payment("p"), stage.order("o"), stage.deliveries(""));
+    assert!(!shown.contains("marked"), "{shown}");
+    let stored = stage.store.dump();
+    assert!(stored.contains("webpay") && !stored.contains("marked"));
+}

@@ -1,0 +1,345 @@
+//! Where the facts play: a store, the service on it, and short words for what its callers do.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use contracts::postgres::ThrowawayDatabase;
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use serde_json::{Value, json};
+use simulator::{Request, Response, Service, percent_encoded};
+use tempfile::TempDir;
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_payment-callback");
+pub(crate) const WEBHOOK: &str = "/api/payments/webhook";
+pub(crate) const PAYMENT_KEY: &str = "the-key-of-the-sender";
+pub(crate) const PORTAL_KEY: &str = "the-key-of-the-portal";
+pub(crate) const OPERATOR_KEY: &str = "the-key-of-an-operator";
+
+/// A store of its own for one test.
+pub(crate) enum Store {
+    Sqlite(TempDir),
+    Postgres(ThrowawayDatabase),
+}
+
+/// What the store's writers wait for, until this goes.
+pub(crate) enum Held {
+    Sqlite(#[expect(dead_code, reason = "it holds a lock")] SqliteConnection),
+    Postgres(#[expect(dead_code, reason = "it holds a lock")] PgConnection),
+}
+
+#[derive(QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = Text)]
+    text: String,
+}
+
+impl Store {
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(folder())
+    }
+
+    pub(crate) fn postgres() -> Self {
+        Self::Postgres(ThrowawayDatabase::create())
+    }
+
+    /// The `DATABASE_URL` that names it.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", Self::file(folder)),
+            Self::Postgres(database) => database.url(),
+        }
+    }
+
+    /// Lets everybody who writes wait.
+    pub(crate) fn hold(&self) -> Held {
+        match self {
+            Self::Sqlite(folder) => {
+                let mut connection = Self::connect(folder);
+                connection.batch_execute("BEGIN IMMEDIATE").expect("a lock");
+                Held::Sqlite(connection)
+            }
+            Self::Postgres(database) => {
+                let mut connection = database.connect();
+                connection.batch_execute("BEGIN; LOCK TABLE external_payments, orders, deliveries").expect("a lock");
+                Held::Postgres(connection)
+            }
+        }
+    }
+
+    /// Runs a statement behind the service's back.
+    pub(crate) fn execute(&self, statement: &str) {
+        match self {
+            Self::Sqlite(folder) => Self::connect(folder).batch_execute(statement),
+            Self::Postgres(database) => database.connect().batch_execute(statement),
+        }
+        .expect("a statement that runs");
+    }
+
+    /// The kinds of the events that the portal must be told, in their order.
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.texts("SELECT kind AS text FROM events ORDER BY event_id")
+    }
+
+    /// Everything that is stored, as it stands there.
+    pub(crate) fn dump(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => {
+                let files = std::fs::read_dir(folder.path()).expect("a folder");
+                let contents = files.map(|file| std::fs::read(file.expect("a file").path()).expect("its contents"));
+                contents.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
+            }
+            Self::Postgres(_) => {
+                let tables = "SELECT relname::text AS text FROM pg_stat_user_tables";
+                let rows = |table: &String| self.texts(&format!("SELECT t::text AS text FROM {table} t")).join("\n");
+                self.texts(tables).iter().map(rows).collect()
+            }
+        }
+    }
+
+    fn texts(&self, query: &str) -> Vec<String> {
+        let query = diesel::sql_query(query);
+        let rows: Vec<TextRow> = match self {
+            Self::Sqlite(folder) => query.load(&mut Self::connect(folder)),
+            Self::Postgres(database) => query.load(&mut database.connect()),
+        }
+        .expect("a query that runs");
+        rows.into_iter().map(|row| row.text).collect()
+    }
+
+    fn file(folder: &TempDir) -> String {
+        folder.path().join("ledger.sqlite3").display().to_string()
+    }
+
+    fn connect(folder: &TempDir) -> SqliteConnection {
+        let mut connection = SqliteConnection::establish(&Self::file(folder)).expect("a database");
+        connection.batch_execute("PRAGMA busy_timeout = 30000").expect("a setting");
+        connection
+    }
+}
+
+/// The service on a store.
+pub(crate) struct Stage {
+    pub(crate) service: Service,
+    pub(crate) store: Store,
+}
+
+impl Stage {
+    /// With every kind of key and otherwise the defaults.
+    pub(crate) fn open(store: Store) -> Self {
+        Self::with(store, &[])
+    }
+
+    /// With these settings beside them. An empty one is as good as none.
+    pub(crate) fn with(store: Store, settings: &[(&str, &str)]) -> Self {
+        let service = serve(&store.url(), settings);
+        Self { service, store }
+    }
+
+    /// Starts another process on the same store.
+    pub(crate) fn another(&self) -> Service {
+        serve(&self.store.url(), &[])
+    }
+
+    /// Kills the process, if it still is one, and starts another.
+    pub(crate) fn restart(&mut self) {
+        self.service.kill().expect("a process that can be killed");
+        self.service = self.another();
+    }
+
+    #[track_caller]
+    pub(crate) fn send(&self, request: &Request) -> Response {
+        self.service.exchange(request).expect("an answer")
+    }
+
+    #[track_caller]
+    pub(crate) fn callback(&self, body: &Value) -> Response {
+        self.send(&callback(body))
+    }
+
+    #[track_caller]
+    pub(crate) fn register(&self, body: &Value) -> Response {
+        self.send(&register(body))
+    }
+
+    /// Registers a payment of 29 euros by WebPay.
+    #[track_caller]
+    pub(crate) fn expect_payment(&self, payment: &str, order: &str) {
+        assert_eq!(self.register(&registration(payment, order)).status, 201);
+    }
+
+    #[track_caller]
+    pub(crate) fn get(&self, key: &str, target: &str) -> Response {
+        self.send(&Request::get(target).key(key))
+    }
+
+    #[track_caller]
+    pub(crate) fn post(&self, key: &str, target: &str) -> Response {
+        self.send(&Request::post(target).key(key))
+    }
+
+    /// What the portal sees of a payment.
+    #[track_caller]
+    pub(crate) fn payment(&self, id: &str) -> Value {
+        ok(self.get(PORTAL_KEY, &format!("/api/payments/{}", percent_encoded(id))))
+    }
+
+    /// What the portal sees of an order.
+    #[track_caller]
+    pub(crate) fn order(&self, id: &str) -> Value {
+        ok(self.get(PORTAL_KEY, &format!("/api/orders/{}", percent_encoded(id))))
+    }
+
+    /// What an operator sees of the audit trail.
+    #[track_caller]
+    pub(crate) fn deliveries(&self, query: &str) -> Vec<Value> {
+        let document = ok(self.get(OPERATOR_KEY, &format!("/api/deliveries{query}")));
+        document["deliveries"].as_array().expect("a list").clone()
+    }
+
+    /// The outcomes of a payment's deliveries, oldest first.
+    #[track_caller]
+    pub(crate) fn outcomes(&self, payment: &str) -> Vec<String> {
+        let deliveries = self.deliveries(&format!("?limit=500&payment={}", percent_encoded(payment)));
+        deliveries.iter().rev().map(|delivery| word(&delivery["outcome"])).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_order(&self, id: &str, status: &str, paid_by: Option<&str>) {
+        let order = &self.order(id)["order"];
+        assert_eq!((&order["status"], &order["paidBy"]), (&json!(status), &json!(paid_by)), "{order}");
+    }
+
+    /// Runs one of the program's own commands on the same store.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        command(&folder(), arguments, &[("DATABASE_URL", &self.store.url())])
+    }
+}
+
+/// Starts the service with every kind of key, on this database.
+pub(crate) fn serve(database_url: &str, settings: &[(&str, &str)]) -> Service {
+    let keys = [
+        ("DATABASE_URL", database_url),
+        ("PAYMENT_API_KEY", PAYMENT_KEY),
+        ("PORTAL_API_KEY", PORTAL_KEY),
+        ("OPERATOR_API_KEY", OPERATOR_KEY),
+    ];
+    // Where it starts is no matter to it, and no .env file is there.
+    Service::start(Path::new(PROGRAM), folder().path(), keys.into_iter().chain(settings.iter().copied()))
+        .expect("a service that listens")
+}
+
+/// Runs the program in this folder with these variables and no others.
+pub(crate) fn command(folder: &TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    Command::new(PROGRAM)
+        .args(arguments)
+        .current_dir(folder.path())
+        .env_clear()
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("a program that runs")
+}
+
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// A callback that bears the right key.
+pub(crate) fn callback(body: &Value) -> Request {
+    Request::post(WEBHOOK).key(PAYMENT_KEY).json(body.to_string())
+}
+
+/// A registration that bears the right key.
+pub(crate) fn register(body: &Value) -> Request {
+    Request::post("/api/payments").key(PORTAL_KEY).json(body.to_string())
+}
+
+/// A payment of 29 euros by WebPay.
+pub(crate) fn registration(payment: &str, order: &str) -> Value {
+    json!({
+        "externalPaymentId": payment, "orderId": order, "amount": "29.00", "currency": "EUR",
+        "paymentMethod": "webpay",
+    })
+}
+
+/// A report on such a payment.
+pub(crate) fn notification(payment: &str, order: &str, status: &str) -> Value {
+    json!({
+        "paymentId": payment, "orderId": order, "status": status, "event": status, "paymentMethod": "webpay",
+        "timestamp": "2025-01-01T12:00:00Z",
+    })
+}
+
+/// Part of such a payment went back, says the sender at this time.
+pub(crate) fn partial_refund(payment: &str, order: &str, timestamp: &str) -> Value {
+    with(notification(payment, order, "completed"), json!({ "event": "refunded", "timestamp": timestamp }))
+}
+
+/// The same with these members, in place of those of the same name.
+pub(crate) fn with(mut body: Value, changes: Value) -> Value {
+    let (Value::Object(members), Value::Object(changes)) = (&mut body, changes) else {
+        panic!("objects are needed");
+    };
+    members.extend(changes);
+    body
+}
+
+/// The same without this member.
+pub(crate) fn without(mut body: Value, member: &str) -> Value {
+    body.as_object_mut().expect("an object").remove(member).expect("a member to leave out");
+    body
+}
+
+/// A text as it stands, without quotes.
+#[track_caller]
+pub(crate) fn word(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// The names of an object's members.
+#[track_caller]
+pub(crate) fn names(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap_or_else(|| panic!("{value} is no object")).keys().map(String::as_str).collect()
+}
+
+/// The document of an answer 200.
+#[track_caller]
+pub(crate) fn ok(response: Response) -> Value {
+    assert_eq!(response.status, 200, "{}", response.json());
+    response.json()
+}
+
+/// The answer says that the callback is settled, with this outcome.
+#[track_caller]
+pub(crate) fn assert_settled(response: &Response, outcome: &str) {
+    let document = response.json();
+    assert_eq!(response.status, 200, "{document}");
+    assert_eq!((&document["status"], &document["outcome"]), (&json!("success"), &json!(outcome)), "{document}");
+}
+
+/// The answer is a problem of this status and code, with all that belongs to one.
+#[track_caller]
+pub(crate) fn assert_problem(response: &Response, status: u16, code: &str) -> Value {
+    let document = response.json();
+    assert_eq!((response.status, &document["code"]), (status, &json!(code)), "{document}");
+    assert_eq!(document["status"], status);
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    assert!(["type", "title", "detail"].iter().all(|name| !word(&document[name]).is_empty()), "{document}");
+    assert_eq!(response.header("x-request-id"), document["requestId"].as_str());
+    assert!(document["requestId"].is_string(), "{document}");
+    assert_eq!(response.header("location"), None);
+    assert_eq!(response.header("retry-after").is_some(), status == 503);
+    document
+}
+
+/// The names of the fields that a problem lists, sorted.
+#[track_caller]
+pub(crate) fn bad_fields(problem: &Value) -> Vec<String> {
+    let errors = problem["errors"].as_array().unwrap_or_else(|| panic!("{problem} lists no errors"));
+    assert!(errors.iter().all(|error| !word(&error["reason"]).is_empty()), "{problem}");
+    let mut fields: Vec<_> = errors.iter().map(|error| word(&error["field"])).collect();
+    fields.sort();
+    fields
+}

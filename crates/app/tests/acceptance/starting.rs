@@ -1,0 +1,396 @@
+//! What stops a start, and where settings come from (contract §2).
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Output;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use simulator::{Proxy, Request, Service};
+use tempfile::TempDir;
+
+use crate::stage::{
+    PAYMENT_KEY, PORTAL_KEY, PROGRAM, Stage, Store, assert_problem, callback, command, folder, notification, serve,
+    word,
+};
+
+const SECRET: &str = "marked-secret";
+
+/// Runs `serve` with a ledger and a key, and these variables in their place.
+fn serve_with(changes: &[(&str, &str)]) -> Output {
+    let folder = folder();
+    let ledger = format!("sqlite://{}", folder.path().join("ledger.sqlite3").display());
+    let usual = [("DATABASE_URL", &*ledger), ("PAYMENT_API_KEY", SECRET), ("BIND_ADDRESS", "127.0.0.1:0")];
+    command(&folder, &["serve"], &[&usual, changes].concat())
+}
+
+/// One line that names the variable and shows no secret, and the code of a bad setting.
+#[track_caller]
+fn assert_refused(ended: &Output, names: &str) {
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains(names), "{names}: {error}");
+    let shown = format!("{error}{}", String::from_utf8_lossy(&ended.stdout));
+    assert!(!shown.contains("marked"), "{shown}");
+}
+
+#[test]
+fn a_bad_or_missing_setting_stops_the_start_with_one_line_that_names_it() {
+    let whsec = "whsec_bWFya2VkbWFya2VkbWFya2VkbWFya2VkbWFya2Vk";
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[("PAYMENT_API_KEY", "")], "PAYMENT_API_KEY"),
+        (&[("PAYMENT_API_KEY", " , ,")], "PAYMENT_API_KEY"),
+        (&[("WEBHOOK_AUTH", "signature")], "PAYMENT_WEBHOOK_SECRET"),
+        (&[("WEBHOOK_AUTH", "both")], "PAYMENT_WEBHOOK_SECRET"),
+        (&[("WEBHOOK_AUTH", "both"), ("PAYMENT_WEBHOOK_SECRET", whsec), ("PAYMENT_API_KEY", "")], "PAYMENT_API_KEY"),
+        (&[("WEBHOOK_AUTH", "signature"), ("PAYMENT_WEBHOOK_SECRET", SECRET)], "PAYMENT_WEBHOOK_SECRET"),
+        (&[("WEBHOOK_AUTH", "signature"), ("PAYMENT_WEBHOOK_SECRET", "whsec_")], "PAYMENT_WEBHOOK_SECRET"),
+        (&[("WEBHOOK_AUTH", "signature"), ("PAYMENT_WEBHOOK_SECRET", "whsec_marked!")], "PAYMENT_WEBHOOK_SECRET"),
+        (&[("WEBHOOK_AUTH", "none")], "WEBHOOK_AUTH"),
+        (&[("WEBHOOK_AUTH", "marked")], "WEBHOOK_AUTH"),
+        (&[("DATABASE_URL", "mysql://u:marked@localhost/db")], "DATABASE_URL"),
+        (&[("DATABASE_URL", "postgres://u:marked@host:port/db")], "DATABASE_URL"),
+        (&[("DATABASE_URL", "marked")], "DATABASE_URL"),
+        (&[("DATABASE_URL", "sqlite://")], "DATABASE_URL"),
+        (&[("DATABASE_URL", "sqlite://:memory:")], "DATABASE_URL"),
+        (&[("DATABASE_POOL_SIZE", "marked")], "DATABASE_POOL_SIZE"),
+        (&[("DATABASE_POOL_SIZE", "0")], "DATABASE_POOL_SIZE"),
+        (&[("DATABASE_WAIT_S", "-1")], "DATABASE_WAIT_S"),
+        (&[("BIND_ADDRESS", "marked")], "BIND_ADDRESS"),
+        (&[("BIND_ADDRESS", "127.0.0.1:99999")], "BIND_ADDRESS"),
+        (&[("BIND_ADDRESS", "203.0.113.1:0")], "BIND_ADDRESS"),
+        (&[("RESPONSE_DEADLINE_MS", "0")], "RESPONSE_DEADLINE_MS"),
+        (&[("RESPONSE_DEADLINE_MS", "4s")], "RESPONSE_DEADLINE_MS"),
+        (&[("BODY_BYTES_MAX", "64k")], "BODY_BYTES_MAX"),
+        (&[("INTAKE_QUEUE_MAX", "1.5")], "INTAKE_QUEUE_MAX"),
+        (&[("KEEP_ALIVE_S", "99999999999999999999")], "KEEP_ALIVE_S"),
+        (&[("LOG_LEVEL", "marked")], "LOG_LEVEL"),
+        (&[("SERVICE_NAME", "marked name")], "SERVICE_NAME"),
+    ];
+    for (changes, names) in cases {
+        assert_refused(&serve_with(changes), names);
+    }
+}
+
+#[test]
+fn a_port_in_use_stops_the_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    assert_refused(&serve_with(&[("BIND_ADDRESS", &address)]), "BIND_ADDRESS");
+}
+
+#[test]
+fn a_folder_that_cannot_hold_the_ledger_stops_the_start() {
+    let folder = folder();
+    let file = folder.path().join("a-file");
+    fs::write(&file, "no folder").expect("a file");
+    let url = format!("sqlite://{}/ledger.sqlite3", file.display());
+    let ended = serve_with(&[("DATABASE_URL", &url), ("DATABASE_WAIT_S", "0")]);
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!((ended.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+    assert!(error.contains("DATABASE_URL"), "{error}");
+}
+
+#[test]
+fn a_wrong_password_is_not_printed() {
+    let Store::Postgres(database) = Store::postgres() else { unreachable!() };
+    // A role that may not log in, for where the server asks nobody for a password.
+    let mut url = url::Url::parse(&database.url()).expect("a URL");
+    url.set_username("nobody_of_this_name").expect("a name that can be set");
+    url.set_password(Some("marked-password")).expect("a password that can be set");
+    let ended = serve_with(&[("DATABASE_URL", url.as_str()), ("DATABASE_WAIT_S", "0")]);
+    let shown = format!("{}{}", String::from_utf8_lossy(&ended.stderr), String::from_utf8_lossy(&ended.stdout));
+    assert_eq!(ended.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("DATABASE_URL") && !shown.contains("marked"), "{shown}");
+}
+
+#[test]
+fn a_broken_env_file_stops_the_start() {
+    for broken in ["PAYMENT_API_KEY=marked\nthis is no line of it marked\n", "=marked\n", "KEY='marked\n"] {
+        let folder = folder();
+        fs::write(folder.path().join(".env"), broken).expect("a file");
+        assert_refused(&command(&folder, &["serve"], &[]), ".env");
+    }
+}
+
+#[test]
+fn settings_are_read_from_an_env_file_and_the_environment_wins() {
+    let folder = folder();
+    let ledger = folder.path().join("from-the-file.sqlite3");
+    let env = format!(
+        "# a comment\nDATABASE_URL=sqlite://{}\nPAYMENT_API_KEY=\"from the file\"\nPORTAL_API_KEY={PORTAL_KEY}\n\
+         LOG_LEVEL=debug\nOPERATOR_API_KEY=from-the-file\nSERVICE_NAME=from-the-file\n",
+        ledger.display()
+    );
+    fs::write(folder.path().join(".env"), env).expect("a file");
+    let environment = [("SERVICE_NAME", "from-the-environment"), ("OPERATOR_API_KEY", "from-the-environment")];
+    let service = simulator::Service::start(crate::stage::PROGRAM.as_ref(), folder.path(), environment);
+    let service = service.expect("a service that listens");
+    let answered = |request: Request| service.exchange(&request).expect("an answer").status;
+    assert_eq!(answered(callback(&notification("p", "o", "completed"))), 401);
+    let body = notification("p", "o", "completed").to_string();
+    assert_eq!(answered(Request::post(crate::stage::WEBHOOK).key("from the file").json(body)), 404);
+    assert_eq!(answered(Request::get("/api/orders/o").key(PORTAL_KEY)), 404);
+    assert_eq!(answered(Request::get("/api/deliveries").key("from-the-file")), 401);
+    assert_eq!(answered(Request::get("/api/deliveries").key("from-the-environment")), 200);
+    assert!(service.records().iter().all(|record| record["service"] == "from-the-environment"));
+    assert!(ledger.exists());
+    // The commands read the same file.
+    let listed = command(&folder, &["deliveries", "--json"], &[]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("parked"));
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let folder = folder();
+    let env = format!("PAYMENT_API_KEY=k\nPORTAL_API_KEY={PORTAL_KEY}\nOPERATOR_API_KEY=\nLOG_LEVEL=\n");
+    fs::write(folder.path().join(".env"), env).expect("a file");
+    let empty = [
+        ("DATABASE_URL", ""),
+        ("WEBHOOK_AUTH", ""),
+        ("PAYMENT_WEBHOOK_SECRET", ""),
+        ("PORTAL_API_KEY", ""),
+        ("DATABASE_POOL_SIZE", ""),
+        ("DATABASE_WAIT_S", ""),
+        ("RESPONSE_DEADLINE_MS", ""),
+        ("BODY_BYTES_MAX", ""),
+        ("INTAKE_QUEUE_MAX", ""),
+        ("KEEP_ALIVE_S", ""),
+        ("LOG_LEVEL", ""),
+        ("SERVICE_NAME", ""),
+        ("OUTPUT_JSON", ""),
+    ];
+    let service = simulator::Service::start(crate::stage::PROGRAM.as_ref(), folder.path(), empty);
+    let service = service.expect("a service that listens");
+    assert_eq!(service.records()[0]["service"], "payment-callback");
+    assert!(folder.path().join("data/payment-callback.sqlite3").exists(), "the default, and its folder");
+    let nobody = service.exchange(&Request::get("/api/deliveries").key("")).expect("an answer");
+    assert_problem(&nobody, 401, "unauthorized");
+    // So it gives way to what the file says.
+    let portal = service.exchange(&Request::get("/api/orders/o").key(PORTAL_KEY)).expect("an answer");
+    assert_problem(&portal, 404, "not_found");
+}
+
+on_both_stores! {
+    a_second_start_finds_what_the_first_left,
+    processes_that_start_together_all_serve,
+    a_start_waits_for_a_database_that_is_not_there_yet,
+    a_start_gives_up_on_a_database_that_does_not_come,
+    a_start_that_waits_for_its_database_can_be_stopped,
+}
+
+fn a_second_start_finds_what_the_first_left(store: Store) {
+    let mut stage = Stage::open(store);
+    let applied = |stage: &Stage| {
+        let records = stage.service.records();
+        records.iter().filter(|record| record["message"] == "migration applied").count()
+    };
+    assert_eq!(applied(&stage), 1);
+    stage.expect_payment("p", "o");
+    assert_eq!(stage.service.stop().expect("an end").code, Some(0));
+    stage.restart();
+    assert_eq!(applied(&stage), 0);
+    assert_eq!(stage.payment("p")["payment"]["status"], "pending");
+}
+
+fn processes_that_start_together_all_serve(store: Store) {
+    let url = store.url();
+    std::thread::scope(|scope| {
+        let starting: Vec<_> = (0..3).map(|_| scope.spawn(|| serve(&url, &[]))).collect();
+        for service in starting {
+            let service = service.join().expect("a service that listens");
+            assert_eq!(service.exchange(&Request::get("/readyz")).expect("an answer").status, 200);
+        }
+    });
+}
+
+/// A database that is out of reach until the way to it is cleared.
+enum Away {
+    File {
+        folder: TempDir,
+    },
+    Server {
+        proxy: Proxy,
+        url: String,
+        #[expect(dead_code, reason = "it goes with this")]
+        store: Store,
+    },
+}
+
+impl Away {
+    fn new(store: Store) -> Self {
+        match store {
+            Store::Sqlite(folder) => {
+                fs::write(folder.path().join("in-the-way"), "no folder").expect("a file");
+                Self::File { folder }
+            }
+            Store::Postgres(_) => {
+                let mut url = url::Url::parse(&store.url()).expect("a URL");
+                let proxy = Proxy::to((url.host_str().expect("a host"), url.port().unwrap_or(5432))).expect("a path");
+                url.set_ip_host(proxy.address().ip()).expect("a host that can be set");
+                url.set_port(Some(proxy.address().port())).expect("a port that can be set");
+                url.set_password(Some("marked")).expect("a password that can be set");
+                proxy.refuse();
+                Self::Server { proxy, url: url.into(), store }
+            }
+        }
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::File { folder } => format!("sqlite://{}/in-the-way/ledger.sqlite3", folder.path().display()),
+            Self::Server { url, .. } => url.clone(),
+        }
+    }
+
+    fn come_back(&self) {
+        match self {
+            Self::File { folder } => fs::remove_file(folder.path().join("in-the-way")).expect("a file to remove"),
+            Self::Server { proxy, .. } => proxy.mend(),
+        }
+    }
+
+    fn launch(&self, wait_s: &str) -> Service {
+        let url = self.url();
+        let settings = [("DATABASE_URL", &*url), ("PAYMENT_API_KEY", "marked"), ("DATABASE_WAIT_S", wait_s)];
+        let service = Service::launch(Path::new(PROGRAM), folder().path(), settings).expect("a process");
+        let _ = service.wait_for_records(1, |record| record["message"] == "starting");
+        service
+    }
+}
+
+fn a_start_waits_for_a_database_that_is_not_there_yet(store: Store) {
+    let away = Away::new(store);
+    let mut service = away.launch("60");
+    thread::sleep(Duration::from_millis(500));
+    away.come_back();
+    service.wait_until_it_listens().expect("a service that listens");
+    assert_eq!(service.exchange(&Request::get("/readyz")).expect("an answer").status, 200);
+}
+
+fn a_start_gives_up_on_a_database_that_does_not_come(store: Store) {
+    let away = Away::new(store);
+    let started = Instant::now();
+    let mut service = away.launch("1");
+    let stopped = service.ended(Instant::now()).expect("an end");
+    assert_eq!(stopped.code, Some(1));
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    let lines = service.lines();
+    let complaints: Vec<_> = lines.iter().filter(|line| serde_json::from_str::<Value>(line).is_err()).collect();
+    assert!(matches!(&complaints[..], [line] if line.contains("DATABASE_URL")), "{lines:#?}");
+    assert!(!lines.concat().contains("marked"), "{lines:#?}");
+}
+
+fn a_start_that_waits_for_its_database_can_be_stopped(store: Store) {
+    let away = Away::new(store);
+    for hang in [false, true] {
+        if let (true, Away::Server { proxy, .. }) = (hang, &away) {
+            proxy.hang();
+        }
+        let mut service = away.launch("60");
+        thread::sleep(Duration::from_millis(500));
+        let stopped = service.stop().expect("an end");
+        assert!(stopped.code == Some(0) && stopped.took < Duration::from_secs(10), "{stopped:?}");
+        assert_eq!(service.lines().len(), service.records().len(), "no complaint");
+    }
+}
+
+#[test]
+fn an_empty_variable_leaves_it_to_the_env_file() {
+    let folder = folder();
+    let file = format!("SERVICE_NAME=from-the-file\nPAYMENT_API_KEY={PAYMENT_KEY}\nPORTAL_API_KEY={PORTAL_KEY}\n");
+    fs::write(folder.path().join(".env"), file).expect("a file");
+    let environment = [("SERVICE_NAME", ""), ("PAYMENT_API_KEY", ""), ("PORTAL_API_KEY", "the-other")];
+    let service = Service::start(Path::new(PROGRAM), folder.path(), environment).expect("a service that listens");
+    let status = |request: Request| service.exchange(&request).expect("an answer").status;
+    assert_eq!(status(callback(&notification("p", "o", "completed"))), 404);
+    assert_eq!(status(Request::get("/api/orders/o").key(PORTAL_KEY)), 401);
+    assert_eq!(status(Request::get("/api/orders/o").key("the-other")), 404);
+    assert!(service.records().iter().all(|record| record["service"] == "from-the-file"));
+}
+
+#[test]
+fn the_example_is_an_env_file_that_needs_a_key_only() {
+    const EXAMPLE: &str = include_str!("../../../../.env.example");
+    let folder = folder();
+    let file = folder.path().join(".env");
+    fs::write(&file, EXAMPLE).expect("a file");
+    let ended = command(&folder, &["serve"], &[]);
+    let error = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!((ended.status.code(), &*error), (Some(2), "payment-callback: PAYMENT_API_KEY is not set\n"));
+    fs::write(&file, EXAMPLE.replace("PAYMENT_API_KEY=\n", "PAYMENT_API_KEY=k\n")).expect("a file");
+    // The address stands in the environment, which wins.
+    Service::start(Path::new(PROGRAM), folder.path(), []).expect("a service that listens");
+    assert!(folder.path().join("data/payment-callback.sqlite3").is_file());
+}
+
+#[test]
+fn no_way_to_get_the_database_s_url_wrong_shows_its_password() {
+    for url in [
+        "postgres://u:marked@@127.0.0.1:1/d",
+        "postgres://u:p@marked@127.0.0.1:1/d",
+        "postgres://u:marked%zz@127.0.0.1:1/d",
+        "postgres://u:marked%@127.0.0.1:1/d",
+        "postgres://u:marked%00@127.0.0.1:1/d",
+        "postgres://u:p/marked@127.0.0.1:1/d",
+        "postgres://u:marked@[::1,h/d",
+        "postgres://u:marked@h:1x,h/d",
+        "postgres://h/d?marked",
+    ] {
+        let environment = [("DATABASE_URL", url), ("DATABASE_WAIT_S", "0"), ("PAYMENT_API_KEY", "marked")];
+        for arguments in [&["serve"][..], &["deliveries"]] {
+            let ended = command(&folder(), arguments, &environment);
+            let error = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!((ended.status.code(), error.lines().count()), (Some(2), 1), "{url}: {error}");
+            assert!(error.contains("DATABASE_URL") && !error.contains("marked"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_env_file_that_no_variable_can_hold_is_refused() {
+    for broken in [&b"A=marked\0"[..], b"A=marked\xff\n"] {
+        let folder = folder();
+        fs::write(folder.path().join(".env"), broken).expect("a file");
+        let ended = command(&folder, &["serve"], &[("PAYMENT_API_KEY", "k")]);
+        let error = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), error.lines().count()), (Some(2), 1), "{error}");
+        assert!(error.contains(".env") && !error.contains("marked"), "{error}");
+    }
+}
+
+#[test]
+fn it_says_where_it_listens() {
+    let store = Store::sqlite();
+    let service = serve(&store.url(), &[]);
+    let listening = &service.wait_for_records(1, |record| record["message"] == "listening")[0];
+    let address: SocketAddr = word(&listening["address"]).parse().expect("an address");
+    assert!(address.port() != 0 && address == service.address());
+    assert_eq!((&listening["level"], &listening["service"]), (&json!("info"), &json!("payment-callback")));
+}
+
+#[test]
+fn every_command_s_help_names_variables_and_defaults() {
+    let folder = folder();
+    let ledger = &["DATABASE_URL", "sqlite://data/payment-callback.sqlite3"][..];
+    for (subcommand, named) in [
+        ("migrate", &["DATABASE_WAIT_S", "[default: 30]", "seconds"][..]),
+        ("register", &["REGISTER_PAYMENT_ID", "--payment-id", "--order-id", "--amount", "--currency", "--method"]),
+        ("send", &["SEND_URL", "--url", "PAYMENT_API_KEY", "PAYMENT_WEBHOOK_SECRET", "--status", "[default: now]"]),
+        ("payment", &["OUTPUT_JSON", "--json"]),
+        ("order", &["OUTPUT_JSON", "--json"]),
+        ("deliveries", &["DELIVERIES_LIMIT", "[default: 50]", "--payment", "--order", "--outcome", "--since"]),
+        ("replay", &["--dry-run", "OUTPUT_JSON"]),
+    ] {
+        let ended = command(&folder, &[subcommand, "--help"], &[("COLUMNS", "200")]);
+        let help = String::from_utf8_lossy(&ended.stdout);
+        assert_eq!(ended.status.code(), Some(0));
+        let ledger = if subcommand == "send" { &[][..] } else { ledger };
+        for part in named.iter().chain(ledger) {
+            assert!(help.contains(part), "{subcommand} {part}: {help}");
+        }
+    }
+}
