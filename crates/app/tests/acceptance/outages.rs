@@ -1,4 +1,4 @@
-//! The database goes away, is slow, or the machine fails; and comes back.
+//! The database goes away, is slow, or the program is killed; and comes back.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::stage::{
 on_both_stores! {
     what_takes_too_long_is_answered_by_the_deadline_and_safe_to_send_again,
     a_full_intake_says_so_at_once,
-    what_was_answered_survives_a_power_failure,
+    the_trail_of_what_was_answered_survives_a_crash,
 }
 
 /// Longer than any answer may take that has to come by a deadline of a second.
@@ -86,7 +86,7 @@ fn a_full_intake_says_so_at_once(store: Store) {
     assert_settled(&stage.callback(&refused), "completed");
 }
 
-fn what_was_answered_survives_a_power_failure(store: Store) {
+fn the_trail_of_what_was_answered_survives_a_crash(store: Store) {
     const SENDERS: usize = 4;
     const EACH: usize = 200;
     let mut stage = Stage::open(store);
