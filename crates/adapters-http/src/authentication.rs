@@ -58,6 +58,12 @@ impl fmt::Debug for ApiKeys {
     }
 }
 
+/// The keys of the portal's own calls.
+pub(crate) struct PortalKeys(pub(crate) ApiKeys);
+
+/// The keys of operators' calls.
+pub(crate) struct OperatorKeys(pub(crate) ApiKeys);
+
 /// The secrets that callbacks may be signed with (Standard Webhooks).
 pub struct SigningSecrets {
     secrets: Vec<(KeyName, Webhook)>,

@@ -6,6 +6,9 @@ use futures_util::StreamExt as _;
 
 use crate::problem::Problem;
 
+/// The largest body, in bytes.
+pub(crate) struct BodyBytesMax(pub(crate) usize);
+
 /// Bodies must be JSON; payment gateways post forms to the same address.
 pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());

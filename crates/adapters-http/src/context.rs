@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::HeaderValue;
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
 use domain::{KeyName, RequestId};
@@ -17,9 +17,7 @@ use usecases::Caller;
 use uuid::Uuid;
 
 use crate::logging::{log_answer, log_problem};
-use crate::problem::Problem;
-
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::problem::{Problem, X_REQUEST_ID};
 
 /// One request's id and log.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use actix_web::http::header::HeaderName;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use domain::{Mismatch, RequestId};
@@ -12,8 +13,10 @@ use ports::LedgerError;
 use serde::Serialize;
 use usecases::ReceiveError;
 
-use crate::context::X_REQUEST_ID;
 use crate::wire::FieldError;
+
+/// Under which id the request is logged.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// When a caller that was turned away may try again, in seconds.
 const RETRY_AFTER_S: u32 = 1;

@@ -10,7 +10,8 @@ use actix_web::{App, HttpServer, web};
 use slog::Logger;
 use usecases::{GroupCommit, ReceiveNotification};
 
-use crate::authentication::{ApiKeys, WebhookAuthentication};
+use crate::authentication::{ApiKeys, OperatorKeys, PortalKeys, WebhookAuthentication};
+use crate::body::BodyBytesMax;
 use crate::context::{Surroundings, Traffic, surround};
 use crate::desk::Desk;
 use crate::routes::{self, Webhook};
@@ -33,15 +34,6 @@ pub struct ServerSettings {
     /// The operators' keys.
     pub operator_keys: ApiKeys,
 }
-
-/// The keys of the portal's own calls.
-pub(crate) struct PortalKeys(pub(crate) ApiKeys);
-
-/// The keys of operators' calls.
-pub(crate) struct OperatorKeys(pub(crate) ApiKeys);
-
-/// The largest body, in bytes.
-pub(crate) struct BodyBytesMax(pub(crate) usize);
 
 /// A server that listens.
 pub struct Listening {

@@ -2,6 +2,7 @@
 //! No rules live here.
 
 mod clock;
+mod command_line;
 mod commands;
 mod output;
 mod settings;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use settings::SettingsError;
 
 fn main() -> ExitCode {
-    let command = match settings::read() {
+    let command = match command_line::read() {
         Ok(command) => command,
         Err(code) => return code,
     };

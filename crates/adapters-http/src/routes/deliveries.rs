@@ -3,12 +3,12 @@ use actix_web::web::{Data, Json, Path};
 use domain::DeliveryId;
 use usecases::{ReplayError, replay_delivery};
 
+use crate::authentication::OperatorKeys;
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::{DeliveriesDocument, DeliveryDocument, ReplayDocument};
 use crate::logging::log_settlement;
 use crate::problem::Problem;
-use crate::server::OperatorKeys;
 use crate::wire::{DeliveriesQuery, read_deliveries_query, read_dry_run};
 
 /// `GET /api/deliveries`

@@ -4,11 +4,11 @@ use domain::{Cancellation, OrderId};
 use slog::info;
 use usecases::cancel_order;
 
+use crate::authentication::PortalKeys;
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::OrderHistoryDocument;
 use crate::problem::Problem;
-use crate::server::PortalKeys;
 
 /// `GET /api/orders/{orderId}`
 pub(crate) async fn show(

@@ -3,13 +3,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use domain::{PaymentId, RegistrationOutcome};
 use usecases::register_payment;
 
-use crate::body::{read_body, require_json};
+use crate::authentication::PortalKeys;
+use crate::body::{BodyBytesMax, read_body, require_json};
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::{PaymentHistoryDocument, RegistrationDocument};
 use crate::logging::log_registration;
 use crate::problem::Problem;
-use crate::server::{BodyBytesMax, PortalKeys};
 use crate::wire::read_registration;
 
 /// `POST /api/payments`, and the path that the real client uses.
