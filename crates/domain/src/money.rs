@@ -250,7 +250,7 @@ mod tests {
             ("29.5", "JPY", too_many("JPY", 0)),
             ("9999999999999999", "EUR", MoneyError::TooLarge),
             ("29", "EURO", MoneyError::UnknownCurrency),
-            ("29", "XXX", MoneyError::UnknownCurrency),
+            ("29", "XAU", MoneyError::UnknownCurrency),
             ("29", "", MoneyError::UnknownCurrency),
         ] {
             assert_eq!(money(given, currency), Err(error), "{given} {currency}");

@@ -124,7 +124,7 @@ fn each_bad_field_of_a_registration_is_named(store: Store) {
             "amount",
             &[json!(0), json!(-29), json!("29.001"), json!(29.001), json!("x"), json!(true), json!("NaN"), json!({})],
         ),
-        ("currency", &[json!("EURO"), json!("XXX"), json!(17), json!("")]),
+        ("currency", &[json!("EURO"), json!("XAU"), json!(17), json!("")]),
         ("paymentMethod", &[json!("bitcoin"), json!("WEBPAY"), json!(17), json!("")]),
         ("redirectUrl", &[json!(17), json!(""), json!("x".repeat(2049)), json!("https://a\nb")]),
     ];
