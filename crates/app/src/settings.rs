@@ -77,7 +77,7 @@ pub(crate) struct ServiceSettings {
 
     /// The longest a callback waits for its answer, in milliseconds (the upstream hangs up after 5000)
     #[arg(long, env, hide_env_values = true, value_name = "MILLISECONDS", default_value = "4000",
-          value_parser = whole_number::<100, 600_000>)]
+          value_parser = whole_number::<10, 600_000>)]
     response_deadline_ms: u64,
 
     /// The largest body, in bytes
