@@ -4,7 +4,9 @@ use adapters_diesel::{
     DeliveryRow, EventRow, LedgerOptions, OrderRow, ParkedRow, PaymentRow, StorageError, build_pool, missing_record,
     open_books, retry_races, up_to_date,
 };
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{QueryFragment, QueryId};
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use domain::{Books, Changes, Delivery, DeliveryId, ExternalPayment, Order, OrderId, PaymentId, PaymentMethod};
 use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
@@ -141,27 +143,29 @@ fn store(connection: &mut PgConnection, changes: Changes) -> Result<(), StorageE
 
 /// Stores where payments now stand, and lets their methods' records follow.
 fn store_payments(connection: &mut PgConnection, payments: Vec<ExternalPayment>) -> Result<(), StorageError> {
-    let of = |method| payments.iter().filter(move |payment| payment.method == method);
-    let rows = |method| -> Vec<PaymentRow> { of(method).cloned().map(PaymentRow::from).collect() };
-    let all = |method, followed: usize| {
-        if followed == of(method).count() { Ok(()) } else { Err(missing_record(of(method).map(|payment| &payment.id))) }
-    };
-    payments.iter().cloned().map(PaymentRow::from).collect::<UpdatePayments>().execute(connection)?;
-    let paypal = rows(PaymentMethod::Paypal);
-    if !paypal.is_empty() {
-        all(PaymentMethod::Paypal, paypal.into_iter().collect::<UpdatePaypal>().execute(connection)?)?;
-    }
-    let webpay = rows(PaymentMethod::Webpay);
-    if !webpay.is_empty() {
-        all(PaymentMethod::Webpay, webpay.into_iter().collect::<UpdateWebpay>().execute(connection)?)?;
-    }
-    let inner = rows(PaymentMethod::Inner);
-    if !inner.is_empty() {
-        all(PaymentMethod::Inner, inner.into_iter().collect::<UpdateInner>().execute(connection)?)?;
-    }
-    let invoice = rows(PaymentMethod::Invoice);
-    if !invoice.is_empty() {
-        all(PaymentMethod::Invoice, invoice.into_iter().collect::<UpdateInvoice>().execute(connection)?)?;
-    }
+    follow::<UpdatePaypal>(connection, &payments, PaymentMethod::Paypal)?;
+    follow::<UpdateWebpay>(connection, &payments, PaymentMethod::Webpay)?;
+    follow::<UpdateInner>(connection, &payments, PaymentMethod::Inner)?;
+    follow::<UpdateInvoice>(connection, &payments, PaymentMethod::Invoice)?;
+    payments.into_iter().map(PaymentRow::from).collect::<UpdatePayments>().execute(connection)?;
     Ok(())
+}
+
+/// Lets the records of this method follow their payments; each must be there.
+fn follow<Update>(
+    connection: &mut PgConnection,
+    payments: &[ExternalPayment],
+    method: PaymentMethod,
+) -> Result<(), StorageError>
+where
+    Update: FromIterator<PaymentRow> + QueryFragment<Pg> + QueryId + RunQueryDsl<PgConnection>,
+{
+    let of_method = || payments.iter().filter(|payment| payment.method == method);
+    let rows: Vec<PaymentRow> = of_method().cloned().map(PaymentRow::from).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let expected = rows.len();
+    let followed = rows.into_iter().collect::<Update>().execute(connection)?;
+    if followed == expected { Ok(()) } else { Err(missing_record(of_method().map(|payment| &payment.id))) }
 }
