@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use strum::IntoStaticStr;
 
 use crate::{
-    Delivery, DeliveryId, Event, EventKind, ExternalPayment, MethodRecord, Notification, Order, OrderId, OrderStatus,
-    Outcome, Payload, PaymentId, PaymentMethod, PaymentStatus, Receipt, RecordDetails, Registration, Report,
+    Delivery, DeliveryId, Event, EventKind, ExternalPayment, MethodRecord, Notification, Obstacle, Order, OrderId,
+    OrderStatus, Outcome, Payload, PaymentId, PaymentMethod, PaymentStatus, Receipt, RecordDetails, Registration,
+    Report,
 };
 
 /// The payments and orders concerned, read from a ledger and locked there; and what has changed since.
@@ -75,6 +76,8 @@ pub struct Settlement {
     /// How the payment was registered to be made, if the payment is known. The notification may say
     /// otherwise; this one counts.
     pub registered_method: Option<PaymentMethod>,
+    /// How `payment.pay()` → `order.pay()` ended, if they were called.
+    pub pay: Option<Result<(), Obstacle>>,
 }
 
 /// What came of a registration.
@@ -144,7 +147,7 @@ impl Books {
         };
         let (previous, method) = (payment.status, payment.method);
         if let Some(mismatch) = payment.contradiction(notification) {
-            let known = Known { method, previous, new: previous };
+            let known = Known { method, previous, new: previous, pay: None };
             return self.note(payload, receipt, Outcome::Rejected(mismatch), Some(known));
         }
         let order = self.orders.get_mut(&payment.order_id).expect("a payment's order is on the same page");
@@ -152,7 +155,7 @@ impl Books {
         let refund = PartialRefund { payment_id: payment.id.clone(), sent_at: notification.sent_at };
         let now = receipt.received_at;
 
-        let Verdict { outcome, events } = match notification.report {
+        let Verdict { outcome, pay, events } = match notification.report {
             Report::Reached(status) => reach(status, notification, payment, order, now),
             Report::PartialRefund => {
                 let known = self.partial_refunds.contains(&refund);
@@ -170,7 +173,7 @@ impl Books {
             self.unwritten.partial_refunds.push(refund.clone());
             self.partial_refunds.insert(refund);
         }
-        let known = Known { method, previous, new: payment.status };
+        let known = Known { method, previous, new: payment.status, pay };
         let event = |kind| Event {
             kind,
             order_id: payment.order_id.clone(),
@@ -286,7 +289,8 @@ impl Books {
             new_status: known.as_ref().map(|known| known.new),
         };
         self.unwritten.deliveries.push(delivery.clone());
-        Settlement { delivery, registered_method: known.map(|known| known.method) }
+        let registered_method = known.as_ref().map(|known| known.method);
+        Settlement { delivery, registered_method, pay: known.and_then(|known| known.pay) }
     }
 }
 
@@ -295,21 +299,32 @@ struct Known {
     method: PaymentMethod,
     previous: PaymentStatus,
     new: PaymentStatus,
+    pay: Option<Result<(), Obstacle>>,
 }
 
 /// What the rule says, and what the portal must be told of it.
 struct Verdict {
     outcome: Outcome,
+    pay: Option<Result<(), Obstacle>>,
     events: Vec<EventKind>,
 }
 
 impl Verdict {
     fn quiet(outcome: Outcome) -> Self {
-        Self { outcome, events: Vec::new() }
+        Self { outcome, pay: None, events: Vec::new() }
     }
 
     fn loud(outcome: Outcome, event: EventKind) -> Self {
-        Self { outcome, events: vec![event] }
+        Self { outcome, pay: None, events: vec![event] }
+    }
+
+    /// `payment.pay()` was called and ended so; where it paid the order, this is the outcome.
+    fn of_pay(pay: Result<(), Obstacle>, outcome: Outcome) -> Self {
+        let (outcome, event) = match pay {
+            Ok(()) => (outcome, EventKind::OrderPaid),
+            Err(obstacle) => (Outcome::Unapplied(obstacle), EventKind::PaymentUnapplied),
+        };
+        Self { outcome, pay: Some(pay), events: vec![event] }
     }
 }
 
@@ -341,10 +356,7 @@ fn reach(
             payment.advance(status, transaction_id, now);
             Verdict::loud(Outcome::Cancelled, EventKind::PaymentCancelled)
         }
-        PaymentStatus::Completed => match payment.pay(order, transaction_id, now) {
-            Ok(()) => Verdict::loud(Outcome::Completed, EventKind::OrderPaid),
-            Err(obstacle) => Verdict::loud(Outcome::Unapplied(obstacle), EventKind::PaymentUnapplied),
-        },
+        PaymentStatus::Completed => Verdict::of_pay(payment.pay(order, transaction_id, now), Outcome::Completed),
         PaymentStatus::Refunded => {
             payment.refund(order, transaction_id, now);
             Verdict::loud(Outcome::Refunded, EventKind::PaymentRefunded)
@@ -365,11 +377,10 @@ fn refund_partially(
         Ordering::Equal if known => Verdict::quiet(Outcome::Duplicate),
         Ordering::Equal => Verdict::loud(Outcome::PartiallyRefunded, EventKind::PaymentPartiallyRefunded),
         Ordering::Less => {
-            let (outcome, paid) = match payment.pay(order, notification.transaction_id.as_ref(), now) {
-                Ok(()) => (Outcome::PartiallyRefunded, EventKind::OrderPaid),
-                Err(obstacle) => (Outcome::Unapplied(obstacle), EventKind::PaymentUnapplied),
-            };
-            Verdict { outcome, events: vec![paid, EventKind::PaymentPartiallyRefunded] }
+            let pay = payment.pay(order, notification.transaction_id.as_ref(), now);
+            let mut verdict = Verdict::of_pay(pay, Outcome::PartiallyRefunded);
+            verdict.events.push(EventKind::PaymentPartiallyRefunded);
+            verdict
         }
     }
 }

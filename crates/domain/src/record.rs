@@ -36,6 +36,14 @@ pub enum MethodRecord {
     },
 }
 
+impl PaymentMethod {
+    /// Whether its payments have a record of their own.
+    #[must_use]
+    pub fn keeps_record(self) -> bool {
+        matches!(self, Self::Paypal | Self::Webpay | Self::Inner | Self::Invoice)
+    }
+}
+
 impl MethodRecord {
     /// The record of this payment; `None` for the providers that have none.
     #[must_use]

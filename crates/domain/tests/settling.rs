@@ -5,9 +5,10 @@ mod common;
 use common::{Ledger, at, notification, order_id, payment_id, price, receipt, registration};
 use domain::{
     Books, Cancellation, Changes, Currency, Event, ExternalPayment, InvoiceNumber, MethodRecord, Mismatch,
-    Notification, Order, OrderStatus, Outcome, PartialRefund, Payload, PaymentMethod, PaymentStatus, RecordDetails,
-    RedirectUrl, Registration, RegistrationOutcome, Report, Settlement, Source, TransactionId, UserId,
+    Notification, Obstacle, Order, OrderStatus, Outcome, PartialRefund, Payload, PaymentMethod, PaymentStatus,
+    RecordDetails, RedirectUrl, Registration, RegistrationOutcome, Report, Settlement, Source, TransactionId, UserId,
 };
+use strum::VariantArray as _;
 
 const NOW: i64 = 100;
 
@@ -111,10 +112,12 @@ fn check_agreement(
         assert_eq!(order.paid_at, payment.paid_at, "{row}");
     }
 
-    let Settlement { delivery, registered_method } = settlement;
+    let Settlement { delivery, registered_method, pay } = settlement;
     assert_eq!(delivery.previous_status, Some(old_payment.status), "{row}");
     assert_eq!(delivery.new_status, Some(payment.status), "{row}");
     assert_eq!(registered_method, Some(payment.method), "{row}");
+    let paid = payment.paid_at != old_payment.paid_at;
+    assert_eq!(pay, paid.then(|| Obstacle::of(old_order.status).map_or(Ok(()), Err)), "{row}");
     assert_eq!(changes.deliveries, [delivery], "{row}");
     for event in &changes.events {
         let expected = Event {
@@ -408,10 +411,11 @@ fn a_payment_keeps_the_transaction_that_brought_the_money() {
 fn a_notification_of_an_unknown_payment_is_parked() {
     let mut ledger = shop();
     let before = ledger.clone();
-    let Settlement { delivery, registered_method } =
+    let Settlement { delivery, registered_method, pay } =
         ledger.amend(|books| books.settle(&report("c:completed", NOW), receipt(NOW)));
     assert_eq!(delivery.outcome, Outcome::Parked);
-    assert_eq!((delivery.previous_status, delivery.new_status, registered_method), (None, None, None));
+    assert_eq!((delivery.previous_status, delivery.new_status), (None, None));
+    assert_eq!((registered_method, pay), (None, None));
     assert_eq!(ledger, Ledger { deliveries: vec![delivery.clone()], waiting: vec![delivery], ..before });
 }
 
@@ -420,13 +424,23 @@ fn what_could_not_be_understood_is_noted_and_nothing_more() {
     let mut ledger = shop();
     let before = ledger.clone();
     let payload = Payload { payment_id: Some(payment_id("a")), ..Payload::default() };
-    let Settlement { delivery, registered_method } =
+    let Settlement { delivery, registered_method, pay } =
         ledger.amend(|books| books.note_invalid(payload.clone(), "status: is missing".to_owned(), receipt(NOW)));
     assert_eq!(delivery.outcome, Outcome::Invalid("status: is missing".to_owned()));
     assert_eq!(delivery.payload, payload);
     assert_eq!(delivery.receipt, receipt(NOW));
-    assert_eq!((delivery.previous_status, delivery.new_status, registered_method), (None, None, None));
+    assert_eq!((delivery.previous_status, delivery.new_status), (None, None));
+    assert_eq!((registered_method, pay), (None, None));
     assert_eq!(ledger, Ledger { deliveries: vec![delivery], ..before });
+}
+
+#[test]
+fn a_payment_has_a_record_if_its_method_keeps_one() {
+    for method in PaymentMethod::VARIANTS {
+        let payment = Registration { method: *method, ..full_registration() }.payment(at(NOW));
+        let record = MethodRecord::of(&payment, RecordDetails::default());
+        assert_eq!(record.is_some(), method.keeps_record(), "{method}");
+    }
 }
 
 #[test]
