@@ -4,7 +4,7 @@ use diesel::backend::Backend;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, NopErrorHandler, Pool, R2D2Connection};
 use diesel_migrations::MigrationHarness;
-use ports::LedgerError;
+use ports::{Connections, LedgerError};
 
 use crate::StorageError;
 
@@ -46,6 +46,12 @@ pub fn build_pool<C: R2D2Connection + 'static>(
         .error_handler(Box::new(NopErrorHandler))
         .connection_customizer(Box::new(customizer))
         .build_unchecked(manager)
+}
+
+/// How many connections of a pool are open now.
+pub fn pool_connections<C: R2D2Connection + 'static>(pool: &Pool<ConnectionManager<C>>) -> Connections {
+    let state = pool.state();
+    Connections { busy: state.connections - state.idle_connections, idle: state.idle_connections }
 }
 
 /// How often a transaction runs that loses races.

@@ -5,14 +5,18 @@
 mod columns;
 mod connecting;
 mod errors;
+mod figures;
 mod queries;
 mod rows;
 #[expect(missing_docs, reason = "docs/data-model.md describes the tables")]
 pub mod schema;
 
 pub use columns::{At, Key, sql_types};
-pub use connecting::{ConnectError, LedgerOptions, apply_pending, build_pool, retry_races, up_to_date};
+pub use connecting::{
+    ConnectError, LedgerOptions, apply_pending, build_pool, pool_connections, retry_races, up_to_date,
+};
 pub use errors::StorageError;
+pub use figures::{FiguresRow, figures_query};
 pub use rows::{
     DeliveryRow, EventRow, InnerRow, InvoiceRow, OrderRow, ParkedRow, PartialRefundRow, PaymentRow, PaypalRow,
     RecordRow, RecordedRow, WebpayRow, missing_record, open_books, read_all, recorded_payment,

@@ -9,14 +9,15 @@ macro_rules! define_queries {
 
         use diesel::prelude::*;
         use domain::{Delivery, DeliveryId, ExternalPayment, MethodRecord, Order, OrderId, PartialRefund, PaymentId};
-        use ports::{DeliveryFilter, HISTORY_MAX, OrderHistory, PaymentHistory, RecordedPayment};
+        use ports::{DeliveryFilter, HISTORY_MAX, LedgerFigures, OrderHistory, PaymentHistory, RecordedPayment};
         use $crate::schema::{
             deliveries, events, external_payments, inner_payments, invoice_payments, orders, parked_deliveries,
             partial_refunds, paypal_payments, webpay_payments,
         };
         use $crate::{
-            At, DeliveryRow, EventRow, InnerRow, InvoiceRow, Key, OrderRow, ParkedRow, PartialRefundRow, PaymentRow,
-            PaypalRow, RecordRow, RecordedRow, StorageError, WebpayRow, read_all, recorded_payment,
+            At, DeliveryRow, EventRow, FiguresRow, InnerRow, InvoiceRow, Key, OrderRow, ParkedRow, PartialRefundRow,
+            PaymentRow, PaypalRow, RecordRow, RecordedRow, StorageError, WebpayRow, figures_query, read_all,
+            recorded_payment,
         };
 
         type Stored<T> = Result<T, StorageError>;
@@ -143,6 +144,11 @@ macro_rules! define_queries {
                 query = query.filter(deliveries::delivery_id.lt(Key(*before)));
             }
             read_all(query.select(DeliveryRow::as_select()).load(connection)?)
+        }
+
+        /// How the ledger stands.
+        pub(crate) fn figures(connection: &mut $Connection) -> Stored<LedgerFigures> {
+            Ok(diesel::sql_query(figures_query()).get_result::<FiguresRow>(connection)?.into())
         }
 
         /// Stores what registrations have added.

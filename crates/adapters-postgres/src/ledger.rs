@@ -2,14 +2,17 @@ use std::fmt;
 
 use adapters_diesel::{
     DeliveryRow, EventRow, LedgerOptions, OrderRow, ParkedRow, PaymentRow, StorageError, build_pool, missing_record,
-    open_books, retry_races, up_to_date,
+    open_books, pool_connections, retry_races, up_to_date,
 };
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{QueryFragment, QueryId};
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use domain::{Books, Changes, Delivery, DeliveryId, ExternalPayment, Order, OrderId, PaymentId, PaymentMethod};
-use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
+use ports::{
+    Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
+    RecordedPayment,
+};
 
 use crate::connecting::{MIGRATIONS, Session, with_timeouts};
 use crate::queries;
@@ -88,6 +91,14 @@ impl Ledger for PostgresLedger {
 
     fn check(&self) -> Result<(), LedgerError> {
         up_to_date(&mut self.connection()?, MIGRATIONS)
+    }
+
+    fn figures(&self) -> Result<LedgerFigures, LedgerError> {
+        self.read(queries::figures)
+    }
+
+    fn connections(&self) -> Connections {
+        pool_connections(&self.pool)
     }
 }
 

@@ -4,12 +4,16 @@ use std::sync::{Mutex, PoisonError};
 
 use adapters_diesel::schema::{deliveries, events};
 use adapters_diesel::{
-    DeliveryRow, EventRow, LedgerOptions, ParkedRow, StorageError, build_pool, open_books, retry_races, up_to_date,
+    DeliveryRow, EventRow, LedgerOptions, ParkedRow, StorageError, build_pool, open_books, pool_connections,
+    retry_races, up_to_date,
 };
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
-use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
+use ports::{
+    Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
+    RecordedPayment,
+};
 
 use crate::connecting::{MIGRATIONS, Session};
 use crate::queries;
@@ -78,6 +82,14 @@ impl Ledger for SqliteLedger {
 
     fn check(&self) -> Result<(), LedgerError> {
         up_to_date(&mut self.connection()?, MIGRATIONS)
+    }
+
+    fn figures(&self) -> Result<LedgerFigures, LedgerError> {
+        self.read(queries::figures)
+    }
+
+    fn connections(&self) -> Connections {
+        pool_connections(&self.pool)
     }
 }
 

@@ -16,6 +16,8 @@ pub mod sql;
 pub mod storing;
 #[expect(missing_docs, reason = "the names are the facts")]
 pub mod trail;
+#[expect(missing_docs, reason = "the names are the facts")]
+pub mod watching;
 
 /// Makes a test of every fact. `$fresh` is called for each: it returns a fresh ledger and what has to live as
 /// long as the ledger does.
@@ -34,6 +36,7 @@ macro_rules! ledger_contract {
                 what_hinders_the_ledger_holds_up_itself_and_not_every_neighbour,
                 what_cannot_be_stored_does_not_sink_its_neighbours,
                 a_panic_is_told_to_its_callers_and_the_next_are_settled,
+                what_is_committed_is_observed,
             }
             parking {
                 what_waits_is_applied_in_the_order_of_receipt_and_once,
@@ -94,6 +97,13 @@ macro_rules! ledger_contract {
                 since_means_the_microsecond_of_receipt,
                 a_payment_shows_the_newest_of_a_long_history,
             }
+            watching {
+                there_is_nothing_to_see_of_an_empty_ledger,
+                a_payment_is_open_until_its_end_is_heard,
+                a_notification_is_parked_until_its_payment_is_registered,
+                money_is_unapplied_until_it_is_refunded,
+                the_newest_callback_counts_whatever_came_of_it,
+            }
         }
     };
     ($fresh:ident; $($group:ident { $($fact:ident,)* })*) => {
@@ -148,6 +158,7 @@ macro_rules! sql_ledger_contract {
             the_database_itself_refuses_what_the_rule_excludes,
             events_are_numbered_as_they_happened,
             nothing_is_stored_of_a_dry_run_or_a_refusal,
+            counting_stops_at_its_limit,
         }
     };
     ($fresh:ident; $($fact:ident,)*) => {
@@ -177,6 +188,7 @@ mod tests {
             include_str!("ledger/sql.rs"),
             include_str!("ledger/storing.rs"),
             include_str!("ledger/trail.rs"),
+            include_str!("ledger/watching.rs"),
         ] {
             let facts = group.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
             for fact in facts {

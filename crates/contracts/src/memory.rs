@@ -2,9 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::{
-    Books, Changes, Delivery, DeliveryId, Event, MethodRecord, Order, OrderId, Outcome, PartialRefund, PaymentId,
+    Books, Changes, Delivery, DeliveryId, Event, ExternalPayment, MethodRecord, Order, OrderId, Outcome, PartialRefund,
+    PaymentId, PaymentStatus, Source,
 };
-use ports::{DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
+use ports::{
+    COUNT_MAX, Connections, DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory,
+    PaymentHistory, RecordedPayment,
+};
 
 /// The ledger in memory: what the others do with tables and locks, with maps and one mutex. It lasts as long
 /// as the value.
@@ -87,6 +91,34 @@ impl Ledger for MemoryLedger {
 
     fn check(&self) -> Result<(), LedgerError> {
         Ok(())
+    }
+
+    fn figures(&self) -> Result<LedgerFigures, LedgerError> {
+        let tables = self.lock();
+        let count = |count: usize| i64::try_from(count).unwrap_or(COUNT_MAX).min(COUNT_MAX);
+        let payments = || tables.payments.values().map(|recorded| &recorded.payment);
+        let open = || payments().filter(|payment| payment.status <= PaymentStatus::Processing);
+        let unapplied = |payment: &&ExternalPayment| {
+            payment.status == PaymentStatus::Completed
+                && tables.orders[&payment.order_id].paid_by.as_ref() != Some(&payment.id)
+        };
+        let receipts = || tables.deliveries.values().map(|delivery| &delivery.receipt);
+        let oldest_parked = tables.waiting.first().map(|id| tables.deliveries[id].receipt.received_at);
+        Ok(LedgerFigures {
+            open_payments: count(open().count()),
+            oldest_open_payment_at: open().map(|payment| payment.created_at).min(),
+            parked_notifications: count(tables.waiting.len()),
+            oldest_parked_notification_at: oldest_parked,
+            unapplied_payments: count(payments().filter(unapplied).count()),
+            last_callback_at: receipts()
+                .filter(|receipt| receipt.source == Source::Callback)
+                .map(|receipt| receipt.received_at)
+                .max(),
+        })
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::default()
     }
 }
 

@@ -10,6 +10,9 @@ use domain::{
 /// The most deliveries that a payment's history shows; the newest ones.
 pub const HISTORY_MAX: i64 = 500;
 
+/// How far [`Ledger::figures`] counts: what is counted must cost the same, however much there is of it.
+pub const COUNT_MAX: i64 = 10_000;
+
 /// The store of payments, orders, audit entries and events: durable, transactional, shared by all replicas.
 ///
 /// Every method blocks. None may be called from async code directly.
@@ -63,6 +66,15 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// Why not.
     fn check(&self) -> Result<(), LedgerError>;
+
+    /// How the ledger stands, for those who watch it. Costs the same, however large the ledger is.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    fn figures(&self) -> Result<LedgerFigures, LedgerError>;
+
+    /// How many connections are open now. Does not block.
+    fn connections(&self) -> Connections;
 }
 
 impl dyn Ledger + '_ {
@@ -177,6 +189,32 @@ impl DeliveryFilter {
     pub fn newest(limit: i64) -> Self {
         Self { payment: None, order: None, outcome: None, since: None, before: None, limit }
     }
+}
+
+/// How a ledger stands, as of one moment. Each count ends at [`COUNT_MAX`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LedgerFigures {
+    /// Payments that nobody has heard the end of: pending or processing.
+    pub open_payments: i64,
+    /// When the oldest of these was registered.
+    pub oldest_open_payment_at: Option<DateTime<Utc>>,
+    /// Notifications that wait for their payment to be registered.
+    pub parked_notifications: i64,
+    /// When the oldest of these came.
+    pub oldest_parked_notification_at: Option<DateTime<Utc>>,
+    /// Payments whose money arrived and was not refunded, and that could not pay their order.
+    pub unapplied_payments: i64,
+    /// When the newest callback came, if it is among the newest thousand audit entries.
+    pub last_callback_at: Option<DateTime<Utc>>,
+}
+
+/// The connections of a ledger to its store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Those that somebody works with.
+    pub busy: u32,
+    /// Those that wait for work.
+    pub idle: u32,
 }
 
 /// Why a ledger did not do what it was asked to. Nothing of it was stored.

@@ -6,5 +6,6 @@ mod ledger;
 
 pub use clock::Clock;
 pub use ledger::{
-    DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment,
+    COUNT_MAX, Connections, DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory,
+    PaymentHistory, RecordedPayment,
 };

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use domain::{Books, Settlement};
 use ports::{Keys, Ledger, LedgerError};
@@ -26,6 +27,22 @@ pub struct GroupCommitLimits {
     pub committers: usize,
 }
 
+/// Is told what the threads that commit do.
+pub trait CommitObserver: Send + Sync {
+    /// A callback has left the queue after so long.
+    fn taken(&self, waited: Duration);
+
+    /// A transaction with so many callbacks has ended, well or not, after so long.
+    fn committed(&self, callbacks: usize, took: Duration, result: Result<(), &LedgerError>);
+}
+
+/// Nobody watches.
+impl CommitObserver for () {
+    fn taken(&self, _: Duration) {}
+
+    fn committed(&self, _: usize, _: Duration, _: Result<(), &LedgerError>) {}
+}
+
 /// Settles the callbacks that arrive while the previous transaction is under way together in the next one:
 /// one transaction and one `fsync` for all of them. No timer and no added delay: a lone callback goes at
 /// once. Each caller waits for its own answer; a caller that goes away changes nothing.
@@ -39,15 +56,24 @@ impl GroupCommit {
     ///
     /// # Errors
     /// The operating system gave no thread.
-    pub fn start(ledger: &Arc<dyn Ledger>, limits: GroupCommitLimits) -> std::io::Result<Self> {
+    pub fn start(
+        ledger: &Arc<dyn Ledger>,
+        limits: GroupCommitLimits,
+        observer: impl CommitObserver + 'static,
+    ) -> std::io::Result<Self> {
         let intake = Arc::new(Intake::new(limits.queue_max));
+        let observer: Arc<dyn CommitObserver> = Arc::new(observer);
         let committer = |index| {
-            let (intake, ledger) = (Arc::clone(&intake), Arc::clone(ledger));
+            let intake = Arc::clone(&intake);
+            let ledger = ObservedLedger { ledger: Arc::clone(ledger), observer: Arc::clone(&observer) };
             thread::Builder::new().name(format!("committer-{index}")).spawn(move || {
                 while let Some(batch) = intake.take(limits.batch_max) {
+                    for waiting in &batch {
+                        ledger.observer.taken(waiting.since.elapsed());
+                    }
                     // A panic is a defect that its own callers are told of (their answers are dropped); the
                     // callbacks after them must still be settled.
-                    let _ = catch_unwind(AssertUnwindSafe(|| commit(&*ledger, batch)));
+                    let _ = catch_unwind(AssertUnwindSafe(|| commit(&ledger, batch)));
                 }
             })
         };
@@ -62,14 +88,26 @@ impl GroupCommit {
     /// [`ReceiveError::Full`] at once; the others when the transaction has failed.
     pub async fn submit(&self, callback: Callback) -> Result<Settlement, ReceiveError> {
         let (answer, answered) = oneshot::channel();
-        self.intake.put(Waiting { callback, answer })?;
+        self.intake.put(Waiting { callback, since: Instant::now(), answer })?;
         answered.await.unwrap_or(Err(ReceiveError::Lost))
+    }
+
+    /// How many callbacks wait.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.intake.lock().waiting.len()
+    }
+
+    /// How many may wait.
+    #[must_use]
+    pub fn queue_max(&self) -> usize {
+        self.intake.queue_max
     }
 
     /// Whether a callback would be turned away now.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.intake.lock().waiting.len() >= self.intake.queue_max
+        self.depth() >= self.queue_max()
     }
 
     /// Takes no more callbacks and returns when all that wait are settled. Blocks.
@@ -85,6 +123,7 @@ impl GroupCommit {
 
 struct Waiting {
     callback: Callback,
+    since: Instant,
     answer: oneshot::Sender<Result<Settlement, ReceiveError>>,
 }
 
@@ -136,7 +175,13 @@ impl Intake {
     }
 }
 
-fn commit(ledger: &dyn Ledger, batch: Vec<Waiting>) {
+/// The ledger, and who watches what is committed there.
+struct ObservedLedger {
+    ledger: Arc<dyn Ledger>,
+    observer: Arc<dyn CommitObserver>,
+}
+
+fn commit(ledger: &ObservedLedger, batch: Vec<Waiting>) {
     match settle(ledger, &batch) {
         Ok(settlements) => answer(batch, settlements),
         // One bad callback must not sink its neighbours.
@@ -147,7 +192,7 @@ fn commit(ledger: &dyn Ledger, batch: Vec<Waiting>) {
     }
 }
 
-fn commit_one_by_one(ledger: &dyn Ledger, batch: Vec<Waiting>) {
+fn commit_one_by_one(ledger: &ObservedLedger, batch: Vec<Waiting>) {
     let mut hindrances = 0;
     let mut batch = batch.into_iter();
     while let Some(waiting) = batch.next() {
@@ -177,14 +222,18 @@ fn fail(batch: impl IntoIterator<Item = Waiting>, error: LedgerError) {
     }
 }
 
-fn settle(ledger: &dyn Ledger, batch: &[Waiting]) -> Result<Vec<Settlement>, LedgerError> {
+fn settle(observed: &ObservedLedger, batch: &[Waiting]) -> Result<Vec<Settlement>, LedgerError> {
+    let ObservedLedger { ledger, observer } = observed;
+    let begun = Instant::now();
     let notifications = batch.iter().filter_map(|waiting| match &waiting.callback.reading {
         Reading::Valid(notification) => Some(notification),
         Reading::Invalid { .. } => None,
     });
-    ledger.amend(&Keys::of_notifications(notifications), |books| {
+    let settled = ledger.amend(&Keys::of_notifications(notifications), |books| {
         batch.iter().map(|waiting| settle_one(books, &waiting.callback)).collect()
-    })
+    });
+    observer.committed(batch.len(), begun.elapsed(), settled.as_ref().map(drop));
+    settled
 }
 
 fn settle_one(books: &mut Books, callback: &Callback) -> Settlement {

@@ -8,7 +8,7 @@ mod register_payment;
 mod replay_delivery;
 
 pub use cancel_order::cancel_order;
-pub use group_commit::{GroupCommit, GroupCommitLimits};
+pub use group_commit::{CommitObserver, GroupCommit, GroupCommitLimits};
 pub use receive_notification::{Callback, Reading, ReceiveError, ReceiveNotification};
 pub use register_payment::{Registered, register_payment};
 pub use replay_delivery::{Replay, ReplayError, replay_delivery};

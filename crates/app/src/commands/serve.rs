@@ -82,7 +82,7 @@ impl Serve {
             batch_max: BATCH_MAX,
             committers: database_url.committers(),
         };
-        let intake = Arc::new(GroupCommit::start(&ledger, limits)?);
+        let intake = Arc::new(GroupCommit::start(&ledger, limits, ())?);
         let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
         // What is not for callbacks leaves the committers their connections.
         let turns = usize::try_from(pool_size)?.saturating_sub(limits.committers).max(1);

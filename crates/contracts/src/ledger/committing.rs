@@ -5,12 +5,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use domain::{
     Books, Delivery, DeliveryId, Order, OrderId, OrderStatus, Outcome, Payload, PaymentId, PaymentStatus, Settlement,
 };
-use ports::{DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
-use usecases::{Callback, GroupCommit, GroupCommitLimits, Reading, ReceiveError};
+use ports::{
+    Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
+    RecordedPayment,
+};
+use usecases::{Callback, CommitObserver, GroupCommit, GroupCommitLimits, Reading, ReceiveError};
 
 use crate::fixtures::{
     any, at, callback, completion, count, deliveries, order, payment, payment_id, receipt, register, registration,
@@ -20,7 +24,7 @@ use crate::fixtures::{
 const LIMITS: GroupCommitLimits = GroupCommitLimits { queue_max: 1000, batch_max: 64, committers: 1 };
 
 fn start(ledger: &Arc<dyn Ledger>, limits: GroupCommitLimits) -> GroupCommit {
-    GroupCommit::start(ledger, limits).expect("threads")
+    GroupCommit::start(ledger, limits, ()).expect("threads")
 }
 
 type Answer = Result<Settlement, ReceiveError>;
@@ -161,6 +165,41 @@ impl Ledger for Attended {
 
     fn check(&self) -> Result<(), LedgerError> {
         self.ledger.check()
+    }
+
+    fn figures(&self) -> Result<LedgerFigures, LedgerError> {
+        self.ledger.figures()
+    }
+
+    fn connections(&self) -> Connections {
+        self.ledger.connections()
+    }
+}
+
+/// Writes down what it is told.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Observed>>);
+
+#[derive(Default)]
+struct Observed {
+    taken: usize,
+    /// How many callbacks each transaction had, and whether it was stored.
+    committed: Vec<(usize, bool)>,
+}
+
+impl Notes {
+    fn lock(&self) -> MutexGuard<'_, Observed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CommitObserver for Notes {
+    fn taken(&self, _: Duration) {
+        self.lock().taken += 1;
+    }
+
+    fn committed(&self, callbacks: usize, _: Duration, result: Result<(), &LedgerError>) {
+        self.lock().committed.push((callbacks, result.is_ok()));
     }
 }
 
@@ -348,4 +387,22 @@ pub fn a_panic_is_told_to_its_callers_and_the_next_are_settled(ledger: &Arc<dyn 
     intake.finish();
     assert!(matches!(unlucky.at_once(), Some(Err(ReceiveError::Lost))));
     assert_eq!(next.at_once().map(outcome), Some(Outcome::Completed));
+}
+
+pub fn what_is_committed_is_observed(ledger: &Arc<dyn Ledger>) {
+    let attended = Arc::new(Attended { refused: Some(payment_id("p1")), ..Attended::new(ledger) });
+    let notes = Notes::default();
+    let watched: Arc<dyn Ledger> = Arc::clone(&attended) as Arc<dyn Ledger>;
+    let intake = GroupCommit::start(&watched, LIMITS, notes.clone()).expect("threads");
+    let mut callbacks = completions(ledger, 3).into_iter();
+    let mut begin = || Submission::begin(&intake, callbacks.next().expect("a callback"));
+    let _first = begin();
+    attended.wait_for_amend();
+    let _rest = [begin(), begin()];
+    assert_eq!((intake.depth(), notes.lock().taken), (2, 1));
+    attended.open();
+    intake.finish();
+    assert_eq!((intake.depth(), notes.lock().taken), (0, 3));
+    let one_by_one = [(1, true), (2, false), (1, false), (1, true)];
+    assert_eq!(notes.lock().committed, one_by_one, "the one that is refused is found");
 }

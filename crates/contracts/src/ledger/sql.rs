@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{OrderStatus, Outcome, PaymentStatus, Report};
-use ports::{Ledger, LedgerError};
+use ports::{COUNT_MAX, Ledger, LedgerError};
 use usecases::{GroupCommit, GroupCommitLimits, ReceiveError};
 
 use super::committing::submit_all;
@@ -94,7 +94,7 @@ pub fn a_corrupt_row_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>, data
          DELETE FROM webpay_payments WHERE payment_id = 'p7'",
     );
     let limits = GroupCommitLimits { queue_max: 64, batch_max: 64, committers: 1 };
-    let intake = Arc::new(GroupCommit::start(ledger, limits).expect("threads"));
+    let intake = Arc::new(GroupCommit::start(ledger, limits, ()).expect("threads"));
     let callbacks = (0..10).map(|n| callback(completion(&format!("p{n}"), &format!("o{n}")), 1)).collect();
     let answers = submit_all(&[Arc::clone(&intake)], callbacks);
     intake.finish();
@@ -176,4 +176,19 @@ pub fn nothing_is_stored_of_a_dry_run_or_a_refusal(ledger: &Arc<dyn Ledger>, dat
     for table in ["deliveries", "parked_deliveries", "events", "partial_refunds"] {
         assert_eq!(database.texts(&format!("SELECT 'a row' AS text FROM {table}")), [""; 0], "{table}");
     }
+}
+
+pub fn counting_stops_at_its_limit(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
+    register(&**ledger, &registration("p", "o"), 0);
+    change(
+        database,
+        &format!(
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {COUNT_MAX} + 5) \
+             INSERT INTO external_payments \
+                (payment_id, order_id, method, amount_minor, currency, status, created_at, updated_at) \
+             SELECT 'p' || n, order_id, method, amount_minor, currency, status, created_at, updated_at \
+             FROM external_payments, numbers"
+        ),
+    );
+    assert_eq!(ledger.figures().expect("a ledger that reads").open_payments, COUNT_MAX);
 }

@@ -1,0 +1,73 @@
+//! How a ledger stands, in one statement that is the same on every database.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable};
+use ports::{COUNT_MAX, LedgerFigures};
+
+use crate::columns::At;
+use crate::columns::sql_types::Moment;
+
+/// What [`figures_query`] yields.
+#[derive(Debug, QueryableByName)]
+#[expect(missing_docs, reason = "the fields are those of `LedgerFigures`")]
+pub struct FiguresRow {
+    #[diesel(sql_type = BigInt)]
+    pub open_payments: i64,
+    #[diesel(sql_type = Nullable<Moment>)]
+    pub oldest_open_payment_at: Option<At>,
+    #[diesel(sql_type = BigInt)]
+    pub parked_notifications: i64,
+    #[diesel(sql_type = Nullable<Moment>)]
+    pub oldest_parked_notification_at: Option<At>,
+    #[diesel(sql_type = BigInt)]
+    pub unapplied_payments: i64,
+    #[diesel(sql_type = Nullable<Moment>)]
+    pub last_callback_at: Option<At>,
+}
+
+impl From<FiguresRow> for LedgerFigures {
+    fn from(row: FiguresRow) -> Self {
+        let FiguresRow {
+            open_payments,
+            oldest_open_payment_at,
+            parked_notifications,
+            oldest_parked_notification_at,
+            unapplied_payments,
+            last_callback_at,
+        } = row;
+        let time = |at: Option<At>| at.map(|At(time)| time);
+        Self {
+            open_payments,
+            oldest_open_payment_at: time(oldest_open_payment_at),
+            parked_notifications,
+            oldest_parked_notification_at: time(oldest_parked_notification_at),
+            unapplied_payments,
+            last_callback_at: time(last_callback_at),
+        }
+    }
+}
+
+/// The statement. Every part walks along an index and stops at a limit.
+///
+/// A payment is unapplied at most once, as it completes; what was refunded since is nobody's worry any more.
+#[must_use]
+pub fn figures_query() -> String {
+    format!(
+        "SELECT \
+         (SELECT count(*) FROM (SELECT 1 FROM external_payments \
+            WHERE status IN ('pending', 'processing') LIMIT {COUNT_MAX}) AS open) AS open_payments, \
+         (SELECT min(created_at) FROM external_payments \
+            WHERE status IN ('pending', 'processing')) AS oldest_open_payment_at, \
+         (SELECT count(*) FROM (SELECT 1 FROM parked_deliveries LIMIT {COUNT_MAX}) AS parked) \
+            AS parked_notifications, \
+         (SELECT received_at FROM deliveries WHERE delivery_id = \
+            (SELECT delivery_id FROM parked_deliveries ORDER BY delivery_id LIMIT 1)) \
+            AS oldest_parked_notification_at, \
+         (SELECT count(*) FROM (SELECT payment_id FROM deliveries WHERE outcome = 'unapplied' \
+            ORDER BY delivery_id DESC LIMIT {COUNT_MAX}) AS unapplied \
+            JOIN external_payments ON external_payments.payment_id = unapplied.payment_id \
+            WHERE external_payments.status = 'completed') AS unapplied_payments, \
+         (SELECT max(received_at) FROM (SELECT received_at, source FROM deliveries \
+            ORDER BY delivery_id DESC LIMIT 1000) AS newest WHERE source = 'callback') AS last_callback_at"
+    )
+}

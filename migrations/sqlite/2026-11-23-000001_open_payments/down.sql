@@ -1,0 +1,1 @@
+DROP INDEX external_payments_open;
