@@ -51,7 +51,8 @@ pub fn build_pool<C: R2D2Connection + 'static>(
 /// How many connections of a pool are open now.
 pub fn pool_connections<C: R2D2Connection + 'static>(pool: &Pool<ConnectionManager<C>>) -> Connections {
     let state = pool.state();
-    Connections { busy: state.connections - state.idle_connections, idle: state.idle_connections }
+    let (open, idle) = (state.connections, state.idle_connections);
+    Connections { busy: open.saturating_sub(idle), idle, limit: pool.max_size() }
 }
 
 /// How often a transaction runs that loses races.

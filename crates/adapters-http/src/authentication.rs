@@ -1,16 +1,22 @@
 //! Who may call: by key or by signature. Nothing here can be printed.
 
 use std::fmt;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
 
 use actix_web::http::header::HeaderMap;
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{FromRequest, HttpRequest, dev};
 use domain::KeyName;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
 use subtle::{Choice, ConstantTimeEq as _};
+use usecases::Caller;
 
 use crate::body::{read_body, require_json};
+use crate::context::Context;
+use crate::journal::Journal;
 use crate::problem::Problem;
 
 const API_KEY: &str = "X-API-Key";
@@ -35,8 +41,13 @@ impl ApiKeys {
         self.digests.is_empty()
     }
 
+    /// What the keys are called.
+    pub(crate) fn names(&self) -> Vec<KeyName> {
+        self.digests.iter().map(KeyName::from_sha256).collect()
+    }
+
     /// The name of the key that the request bears.
-    pub(crate) fn authenticate(&self, headers: &HeaderMap) -> Result<KeyName, Problem> {
+    fn authenticate(&self, headers: &HeaderMap) -> Result<KeyName, Problem> {
         let mut given = headers.get_all(API_KEY);
         let (Some(key), None) = (given.next(), given.next()) else {
             return Err(Problem::unauthorized("one X-API-Key header is needed"));
@@ -64,6 +75,39 @@ pub(crate) struct PortalKeys(pub(crate) ApiKeys);
 /// The keys of operators' calls.
 pub(crate) struct OperatorKeys(pub(crate) ApiKeys);
 
+impl AsRef<ApiKeys> for PortalKeys {
+    fn as_ref(&self) -> &ApiKeys {
+        &self.0
+    }
+}
+
+impl AsRef<ApiKeys> for OperatorKeys {
+    fn as_ref(&self) -> &ApiKeys {
+        &self.0
+    }
+}
+
+/// A caller who bears one of these keys. A handler that takes one is not reached by anybody else.
+pub(crate) struct Authenticated<Keys> {
+    pub(crate) caller: Caller,
+    keys: PhantomData<Keys>,
+}
+
+impl<Keys: AsRef<ApiKeys> + 'static> FromRequest for Authenticated<Keys> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
+        let authenticate = || {
+            let keys = request.app_data::<Data<Keys>>().ok_or_else(|| Problem::processing_error("no keys"))?;
+            let context = Context::of(request)?;
+            let key_name = context.journal.authentication(keys.as_ref().as_ref().authenticate(request.headers()))?;
+            Ok(Self { caller: context.caller(key_name), keys: PhantomData })
+        };
+        ready(authenticate())
+    }
+}
+
 /// The secrets that callbacks may be signed with (Standard Webhooks).
 pub struct SigningSecrets {
     secrets: Vec<(KeyName, Webhook)>,
@@ -89,16 +133,22 @@ impl SigningSecrets {
         if secrets.is_empty() { Err(SigningSecretError) } else { Ok(Self { secrets }) }
     }
 
+    /// What the secrets are called.
+    fn names(&self) -> Vec<KeyName> {
+        self.secrets.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     async fn admit(
         &self,
         headers: &HeaderMap,
         payload: Payload,
         bytes_max: usize,
+        journal: &Journal,
     ) -> Result<(KeyName, Bytes), Problem> {
-        let signature = Self::signature_headers(headers)?;
+        let signature = Self::signature_headers(headers).inspect_err(|problem| journal.not_authenticated(problem))?;
         match read_body(headers, payload, bytes_max).await {
             Ok(body) => {
-                let name = self.authenticate(&signature, &body)?;
+                let name = journal.authentication(self.authenticate(&signature, &body))?;
                 require_json(headers)?;
                 Ok((name, body))
             }
@@ -161,19 +211,29 @@ impl WebhookAuthentication {
         headers: &HeaderMap,
         payload: Payload,
         bytes_max: usize,
+        journal: &Journal,
     ) -> Result<(KeyName, Bytes), Problem> {
         match self {
             Self::ApiKey(keys) => {
-                let name = keys.authenticate(headers)?;
+                let name = journal.authentication(keys.authenticate(headers))?;
                 require_json(headers)?;
                 Ok((name, read_body(headers, payload, bytes_max).await?))
             }
-            Self::Signature(secrets) => secrets.admit(headers, payload, bytes_max).await,
+            Self::Signature(secrets) => secrets.admit(headers, payload, bytes_max, journal).await,
             Self::Both(keys, secrets) => {
-                let name = keys.authenticate(headers)?;
-                let (_, body) = secrets.admit(headers, payload, bytes_max).await?;
+                let name = journal.authentication(keys.authenticate(headers))?;
+                let (_, body) = secrets.admit(headers, payload, bytes_max, journal).await?;
                 Ok((name, body))
             }
+        }
+    }
+
+    /// What the keys and secrets are called.
+    pub(crate) fn names(&self) -> Vec<KeyName> {
+        match self {
+            Self::ApiKey(keys) => keys.names(),
+            Self::Signature(secrets) => secrets.names(),
+            Self::Both(keys, secrets) => [keys.names(), secrets.names()].concat(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What surrounds every request: its id, its log, its deadline, and how problems become responses.
+//! What surrounds every request: its id, its journal, its deadline, and how problems become responses.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -12,21 +12,27 @@ use actix_web::http::header::HeaderValue;
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
 use domain::{KeyName, RequestId};
-use slog::{Logger, o};
+use slog::Logger;
 use usecases::Caller;
 use uuid::Uuid;
 
-use crate::logging::{log_answer, log_problem};
+use crate::journal::{Answer, Journal};
+use crate::metrics::Metrics;
 use crate::problem::{Problem, X_REQUEST_ID};
 
-/// One request's id and log.
-#[derive(Debug, Clone)]
+/// One request's id and journal.
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) request_id: RequestId,
-    pub(crate) log: Logger,
+    pub(crate) journal: Journal,
 }
 
 impl Context {
+    /// That of this request.
+    pub(crate) fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        request.extensions().get::<Self>().cloned().ok_or_else(|| Problem::processing_error("no context"))
+    }
+
     /// The caller with this key, in this request.
     pub(crate) fn caller(&self, key_name: KeyName) -> Caller {
         Caller { key_name: Some(key_name), request_id: Some(self.request_id.clone()) }
@@ -38,8 +44,7 @@ impl FromRequest for Context {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let context = request.extensions().get::<Self>().cloned();
-        ready(context.ok_or_else(|| Problem::processing_error("no context")))
+        ready(Self::of(request))
     }
 }
 
@@ -79,14 +84,15 @@ impl Drop for InFlight {
 }
 
 /// What the middleware needs to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) log: Logger,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) response_deadline: Duration,
 }
 
-/// Gives a request its id, its log and its deadline; makes problems responses; logs the answer.
+/// Gives a request its id, its journal and its deadline; makes problems responses; notes the answer.
 pub(crate) async fn surround<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -95,32 +101,33 @@ pub(crate) async fn surround<B: MessageBody + 'static>(
     let surroundings = request.app_data::<web::Data<Surroundings>>().cloned();
     let surroundings = surroundings.ok_or_else(|| Problem::processing_error("the server is not set up"))?;
     let request_id = request_id(&request);
-    let log = surroundings.log.new(o!("correlation_id" => request_id.as_str().to_owned()));
-    let answer_log = log.new(o!(
-        "method" => request.method().to_string(),
-        "route" => request.match_pattern().unwrap_or_else(|| "none".to_owned()),
-    ));
+    let journal = Journal::new(&surroundings.log, Arc::clone(&surroundings.metrics), &request_id);
+    let method = request.method().clone();
+    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
     request.extensions_mut().insert(InFlight::begin(Arc::clone(&surroundings.traffic)));
-    request.extensions_mut().insert(Context { request_id: request_id.clone(), log });
+    request.extensions_mut().insert(Context { request_id: request_id.clone(), journal: journal.clone() });
 
     let answered = tokio::time::timeout(surroundings.response_deadline, next.call(request)).await;
     let answered = answered.unwrap_or_else(|_| Err(Problem::too_slow().into()));
+    let note = |status, problem| {
+        journal.answered(&Answer { route: &route, method: &method, status, problem, took: started.elapsed() });
+    };
     let mut response = match answered {
         Ok(response) => match response.response().error().map(Problem::from_error) {
             None => {
-                log_answer(&answer_log, response.status(), started.elapsed());
+                note(response.status(), None);
                 response.map_into_left_body()
             }
             Some(problem) => {
                 let problem = problem.of_request(&request_id);
-                log_problem(&answer_log, &problem, started.elapsed());
+                note(problem.kind.status, Some(&problem));
                 let (request, _) = response.into_parts();
                 ServiceResponse::new(request, problem.error_response()).map_into_right_body()
             }
         },
         Err(error) => {
             let problem = Problem::from_error(&error).of_request(&request_id);
-            log_problem(&answer_log, &problem, started.elapsed());
+            note(problem.kind.status, Some(&problem));
             // The request is gone with its handler: the error itself is the answer.
             return Err(problem.into());
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use ports::{Clock, Ledger};
+use ports::{Clock, Connections, Ledger};
 use tokio::sync::Semaphore;
 
 use crate::problem::Problem;
@@ -23,6 +23,11 @@ impl Desk {
     #[must_use]
     pub fn new(ledger: Arc<dyn Ledger>, clock: Arc<dyn Clock>, turns: usize) -> Self {
         Self { ledger, clock, turns: Arc::new(Semaphore::new(turns)) }
+    }
+
+    /// How many connections the ledger has open.
+    pub(crate) fn connections(&self) -> Connections {
+        self.ledger.connections()
     }
 
     /// Does some work with the ledger. What has begun is finished even if nobody waits for it any more.

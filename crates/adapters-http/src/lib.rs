@@ -6,7 +6,8 @@ mod body;
 mod context;
 mod desk;
 pub mod documents;
-mod logging;
+mod journal;
+mod metrics;
 mod problem;
 mod routes;
 mod server;
@@ -14,4 +15,5 @@ mod wire;
 
 pub use authentication::{ApiKeys, SigningSecretError, SigningSecrets, WebhookAuthentication};
 pub use desk::Desk;
+pub use metrics::Metrics;
 pub use server::{Listening, ServerSettings, Stop, listen};

@@ -176,6 +176,11 @@ impl Problem {
         Self { request_id: Some(request_id.clone()), ..self }
     }
 
+    /// The same after its cause was logged.
+    pub(crate) fn without_cause(self) -> Self {
+        Self { cause: None, ..self }
+    }
+
     /// The problem that another error of the HTTP layer amounts to.
     pub(crate) fn from_error(error: &actix_web::Error) -> Self {
         if let Some(problem) = error.as_error::<Self>() {

@@ -14,7 +14,8 @@ use crate::authentication::{ApiKeys, OperatorKeys, PortalKeys, WebhookAuthentica
 use crate::body::BodyBytesMax;
 use crate::context::{Surroundings, Traffic, surround};
 use crate::desk::Desk;
-use crate::routes::{self, Webhook};
+use crate::metrics::Metrics;
+use crate::routes::{self, LedgerReadings, Webhook};
 
 /// How the server behaves.
 #[derive(Debug)]
@@ -54,6 +55,7 @@ pub fn listen(
     intake: Arc<GroupCommit>,
     receive: ReceiveNotification,
     desk: Desk,
+    metrics: Arc<Metrics>,
     log: Logger,
 ) -> std::io::Result<Listening> {
     let ServerSettings {
@@ -65,13 +67,20 @@ pub fn listen(
         portal_keys,
         operator_keys,
     } = settings;
+    for name in [authentication.names(), portal_keys.names(), operator_keys.names()].concat() {
+        metrics.expect_key(&name);
+    }
     let traffic = Arc::new(Traffic::default());
-    let surroundings = web::Data::new(Surroundings { log, traffic: Arc::clone(&traffic), response_deadline });
+    let surroundings =
+        Surroundings { log, metrics: Arc::clone(&metrics), traffic: Arc::clone(&traffic), response_deadline };
+    let surroundings = web::Data::new(surroundings);
     let webhook = web::Data::new(Webhook { authentication, body_bytes_max, receive });
     let portal_keys = web::Data::new(PortalKeys(portal_keys));
     let operator_keys = web::Data::new(OperatorKeys(operator_keys));
     let bytes_max = web::Data::new(BodyBytesMax(body_bytes_max));
     let (desk, intake) = (web::Data::new(desk), web::Data::new(intake));
+    let (metrics, readings) = (web::Data::new(metrics), web::Data::new(LedgerReadings::default()));
+    let shared_traffic = web::Data::new(Arc::clone(&traffic));
     let app = move || {
         App::new()
             .wrap(from_fn(surround))
@@ -82,6 +91,9 @@ pub fn listen(
             .app_data(bytes_max.clone())
             .app_data(desk.clone())
             .app_data(intake.clone())
+            .app_data(metrics.clone())
+            .app_data(readings.clone())
+            .app_data(shared_traffic.clone())
             .configure(routes::configure)
     };
     let server =

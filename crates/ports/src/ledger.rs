@@ -215,6 +215,8 @@ pub struct Connections {
     pub busy: u32,
     /// Those that wait for work.
     pub idle: u32,
+    /// How many there may be.
+    pub limit: u32,
 }
 
 /// Why a ledger did not do what it was asked to. Nothing of it was stored.

@@ -59,10 +59,9 @@ impl GroupCommit {
     pub fn start(
         ledger: &Arc<dyn Ledger>,
         limits: GroupCommitLimits,
-        observer: impl CommitObserver + 'static,
+        observer: Arc<dyn CommitObserver>,
     ) -> std::io::Result<Self> {
         let intake = Arc::new(Intake::new(limits.queue_max));
-        let observer: Arc<dyn CommitObserver> = Arc::new(observer);
         let committer = |index| {
             let intake = Arc::clone(&intake);
             let ledger = ObservedLedger { ledger: Arc::clone(ledger), observer: Arc::clone(&observer) };

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use domain::{Notification, Payload, Receipt, Settlement, Source};
+use domain::{Notification, OrderId, Payload, PaymentId, Receipt, Settlement, Source};
 use ports::{Clock, LedgerError};
 
 use crate::{Caller, GroupCommit, delivery_id};
@@ -17,6 +17,26 @@ pub enum Reading {
         /// Which fields are bad and why, without their values.
         reason: String,
     },
+}
+
+impl Reading {
+    /// The payment that it names.
+    #[must_use]
+    pub fn payment_id(&self) -> Option<&PaymentId> {
+        match self {
+            Self::Valid(notification) => Some(&notification.payment_id),
+            Self::Invalid { payload, .. } => payload.payment_id.as_ref(),
+        }
+    }
+
+    /// The order that it names.
+    #[must_use]
+    pub fn order_id(&self) -> Option<&OrderId> {
+        match self {
+            Self::Valid(notification) => Some(&notification.order_id),
+            Self::Invalid { payload, .. } => payload.order_id.as_ref(),
+        }
+    }
 }
 
 /// A callback that was authenticated and read.

@@ -1,23 +1,23 @@
+use std::time::Instant;
+
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Path};
 use domain::DeliveryId;
 use usecases::{ReplayError, replay_delivery};
 
-use crate::authentication::OperatorKeys;
+use crate::authentication::{Authenticated, OperatorKeys};
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::{DeliveriesDocument, DeliveryDocument, ReplayDocument};
-use crate::logging::log_settlement;
 use crate::problem::Problem;
 use crate::wire::{DeliveriesQuery, read_deliveries_query, read_dry_run};
 
 /// `GET /api/deliveries`
 pub(crate) async fn list(
     request: HttpRequest,
-    keys: Data<OperatorKeys>,
+    _: Authenticated<OperatorKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<DeliveriesDocument>, Problem> {
-    keys.0.authenticate(request.headers())?;
     let DeliveriesQuery { filter, limit } =
         read_deliveries_query(request.query_string()).map_err(Problem::invalid_request)?;
     let deliveries = desk.ask(move |ledger, _| ledger.deliveries(&filter)).await??;
@@ -26,12 +26,10 @@ pub(crate) async fn list(
 
 /// `GET /api/deliveries/{id}`
 pub(crate) async fn show(
-    request: HttpRequest,
     id: Path<String>,
-    keys: Data<OperatorKeys>,
+    _: Authenticated<OperatorKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<DeliveryDocument>, Problem> {
-    keys.0.authenticate(request.headers())?;
     let id = DeliveryId::parse(&id).ok_or_else(Problem::not_found)?;
     let delivery = desk.ask(move |ledger, _| ledger.delivery(id)).await??;
     delivery.map(|delivery| Json(delivery.into())).ok_or_else(Problem::not_found)
@@ -42,18 +40,16 @@ pub(crate) async fn replay(
     request: HttpRequest,
     id: Path<String>,
     context: Context,
-    keys: Data<OperatorKeys>,
+    Authenticated { caller, .. }: Authenticated<OperatorKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<ReplayDocument>, Problem> {
-    let caller = context.caller(keys.0.authenticate(request.headers())?);
     let dry_run = read_dry_run(request.query_string()).map_err(Problem::invalid_request)?;
     let id = DeliveryId::parse(&id).ok_or_else(Problem::not_found)?;
     let replay = desk
         .ask(move |ledger, clock| {
+            let begun = Instant::now();
             let replay = replay_delivery(ledger, clock, id, dry_run, &caller)?;
-            if !dry_run {
-                log_settlement(&context.log, &replay.settlement);
-            }
+            context.journal.replayed(&replay, begun.elapsed());
             Ok(replay)
         })
         .await?

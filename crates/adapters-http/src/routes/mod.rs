@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod health;
+mod metrics;
 mod orders;
 mod payments;
 mod webhook;
@@ -10,13 +11,17 @@ use actix_web::{Resource, Route, web};
 
 use crate::problem::Problem;
 
+pub(crate) use metrics::LedgerReadings;
 pub(crate) use webhook::Webhook;
+
+/// Where callbacks come in.
+pub(crate) const WEBHOOK: &str = "/api/payments/webhook";
 
 /// All routes of the service.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     let registrations = ["/api/payments", "/api/marathon/payment/register"];
     config
-        .service(resource("/api/payments/webhook", "POST", web::post().to(webhook::receive)))
+        .service(resource(WEBHOOK, "POST", web::post().to(webhook::receive)))
         .service(web::resource(registrations).route(web::post().to(payments::register)).default_service(only("POST")))
         .service(resource("/api/payments/{id}", "GET", web::get().to(payments::show)))
         .service(resource("/api/orders/{id}", "GET", web::get().to(orders::show)))
@@ -26,6 +31,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/api/deliveries/{id}/replay", "POST", web::post().to(deliveries::replay)))
         .service(resource("/healthz", "GET", web::get().to(health::alive)))
         .service(resource("/readyz", "GET", web::get().to(health::ready)))
+        .service(resource("/metrics", "GET", web::get().to(metrics::show)))
         .default_service(web::to(async || Err::<&str, _>(Problem::not_found())));
 }
 

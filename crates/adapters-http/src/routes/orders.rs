@@ -1,10 +1,10 @@
-use actix_web::HttpRequest;
+use std::time::Instant;
+
 use actix_web::web::{Data, Json, Path};
 use domain::{Cancellation, OrderId};
-use slog::info;
 use usecases::cancel_order;
 
-use crate::authentication::PortalKeys;
+use crate::authentication::{Authenticated, PortalKeys};
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::OrderHistoryDocument;
@@ -12,12 +12,10 @@ use crate::problem::Problem;
 
 /// `GET /api/orders/{orderId}`
 pub(crate) async fn show(
-    request: HttpRequest,
     id: Path<String>,
-    keys: Data<PortalKeys>,
+    _: Authenticated<PortalKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<OrderHistoryDocument>, Problem> {
-    keys.0.authenticate(request.headers())?;
     let id = OrderId::parse(&id).map_err(|_| Problem::not_found())?;
     let history = desk.ask(move |ledger, _| ledger.order(&id)).await??;
     history.map(|history| Json(history.into())).ok_or_else(Problem::not_found)
@@ -25,19 +23,17 @@ pub(crate) async fn show(
 
 /// `POST /api/orders/{orderId}/cancel`
 pub(crate) async fn cancel(
-    request: HttpRequest,
     id: Path<String>,
     context: Context,
-    keys: Data<PortalKeys>,
+    Authenticated { caller, .. }: Authenticated<PortalKeys>,
     desk: Data<Desk>,
 ) -> Result<Json<OrderHistoryDocument>, Problem> {
-    let key_name = keys.0.authenticate(request.headers())?;
     let id = OrderId::parse(&id).map_err(|_| Problem::not_found())?;
     let (cancellation, history) = desk
         .ask(move |ledger, clock| {
+            let begun = Instant::now();
             let cancellation = cancel_order(ledger, clock, &id)?;
-            info!(context.log, "cancellation"; "order_id" => id.as_str(), "key_name" => key_name.as_str(),
-                "outcome" => <&str>::from(cancellation));
+            context.journal.cancelled(&id, &caller, cancellation, begun.elapsed());
             Ok::<_, Problem>((cancellation, ledger.order(&id)?))
         })
         .await??;

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use actix_web::rt;
 use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, Result};
@@ -8,7 +10,7 @@ use usecases::{Reading, ReceiveNotification};
 use crate::authentication::WebhookAuthentication;
 use crate::context::Context;
 use crate::documents::SettledDocument;
-use crate::logging::log_settlement;
+use crate::journal::Journal;
 use crate::problem::Problem;
 use crate::wire::{FieldError, InvalidNotification, read_notification};
 
@@ -35,17 +37,33 @@ async fn settle(
     context: Context,
     webhook: Data<Webhook>,
 ) -> Result<Json<SettledDocument>, Problem> {
-    let (key_name, body) = webhook.authentication.admit(request.headers(), payload, webhook.body_bytes_max).await?;
-    let (reading, errors) = match read_notification(&body) {
-        Ok(notification) => (Reading::Valid(notification), Vec::new()),
-        Err(InvalidNotification { payload, errors }) => {
-            (Reading::Invalid { payload, reason: summary(&errors) }, errors)
-        }
-    };
+    let (received, journal) = (Instant::now(), &context.journal);
+    journal.callback_received();
+    let Webhook { authentication, body_bytes_max, receive } = &**webhook;
+    let (key_name, body) = authentication.admit(request.headers(), payload, *body_bytes_max, journal).await?;
+    let (reading, errors) = read(&body, journal);
+    let (payment_id, order_id) = (reading.payment_id().cloned(), reading.order_id().cloned());
     let body_sha256 = Sha256::digest(&body).into();
-    let settlement = webhook.receive.receive(reading, body_sha256, context.caller(key_name)).await?;
-    log_settlement(&context.log, &settlement);
+    let settlement = receive.receive(reading, body_sha256, context.caller(key_name)).await;
+    let settlement = settlement.map_err(|error| {
+        journal.not_settled(payment_id.as_ref(), order_id.as_ref(), error.into(), received.elapsed())
+    })?;
+    journal.settled(&settlement, Some(received.elapsed()));
     answer(settlement, errors).map(Json)
+}
+
+fn read(body: &[u8], journal: &Journal) -> (Reading, Vec<FieldError>) {
+    match read_notification(body) {
+        Ok(notification) => {
+            journal.payload_valid(&notification);
+            (Reading::Valid(notification), Vec::new())
+        }
+        Err(InvalidNotification { payload, errors }) => {
+            let reason = summary(&errors);
+            journal.payload_invalid(&payload, &reason);
+            (Reading::Invalid { payload, reason }, errors)
+        }
+    }
 }
 
 fn answer(settlement: Settlement, errors: Vec<FieldError>) -> Result<SettledDocument, Problem> {

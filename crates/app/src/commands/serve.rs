@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use adapters_http::{Desk, Listening, ServerSettings, listen};
+use adapters_http::{Desk, Listening, Metrics, ServerSettings, listen};
 use adapters_postgres::LedgerOptions;
 use anyhow::Context as _;
 use clap::Args;
@@ -11,7 +11,7 @@ use ports::Clock;
 use slog::{Logger, info};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use usecases::{GroupCommit, GroupCommitLimits, ReceiveNotification};
+use usecases::{CommitObserver, GroupCommit, GroupCommitLimits, ReceiveNotification};
 
 use crate::clock::SystemClock;
 use crate::settings::{self, DatabaseWait, ServiceSettings, SettingsError};
@@ -82,7 +82,9 @@ impl Serve {
             batch_max: BATCH_MAX,
             committers: database_url.committers(),
         };
-        let intake = Arc::new(GroupCommit::start(&ledger, limits, ())?);
+        let metrics = Arc::new(Metrics::new(Arc::clone(&clock), env!("CARGO_PKG_VERSION"), env!("COMMIT")));
+        let observer: Arc<dyn CommitObserver> = Arc::clone(&metrics) as _;
+        let intake = Arc::new(GroupCommit::start(&ledger, limits, observer)?);
         let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
         // What is not for callbacks leaves the committers their connections.
         let turns = usize::try_from(pool_size)?.saturating_sub(limits.committers).max(1);
@@ -97,7 +99,7 @@ impl Serve {
             operator_keys,
         };
         let Listening { server, addresses, stop } =
-            listen(server_settings, Arc::clone(&intake), receive, desk, log.clone())
+            listen(server_settings, Arc::clone(&intake), receive, desk, metrics, log.clone())
                 .map_err(|error| SettingsError::new("BIND_ADDRESS", format!("cannot be used: {error}")))?;
         // In a task of its own: it goes on serving while it is being stopped.
         let mut server = actix_web::rt::spawn(server);

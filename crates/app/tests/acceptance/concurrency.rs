@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::thread;
 
-use simulator::{Request, Service};
+use simulator::Request;
 
-use crate::stage::{Stage, Store, callback, notification, partial_refund, register, registration};
+use crate::stage::{Stage, Store, Watched, callback, notification, partial_refund, register, registration};
 
 on_both_stores! {
     of_64_identical_completions_at_once_one_counts,
@@ -16,7 +16,7 @@ on_both_stores! {
 }
 
 /// Sends each request over a connection of its own, all at once, and counts the outcomes.
-fn all_at_once(requests: &[(&Service, Request)]) -> BTreeMap<String, usize> {
+fn all_at_once(requests: &[(&Watched, Request)]) -> BTreeMap<String, usize> {
     let start = Barrier::new(requests.len());
     let outcomes: Vec<String> = thread::scope(|scope| {
         let senders: Vec<_> = requests

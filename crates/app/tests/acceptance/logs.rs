@@ -1,15 +1,22 @@
 //! What the service writes down, and what it never does (contract §2, §3).
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use simulator::Request;
 
 use crate::stage::{
-    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, callback, notification, register, registration, with,
+    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, callback, names, notification, partial_refund,
+    register, registration, with, word,
 };
 
 on_both_stores! {
     every_line_is_a_record,
     all_records_of_a_request_bear_its_id,
+    each_step_of_a_callback_is_logged_once_and_in_its_order,
+    a_callback_that_cannot_be_settled_is_logged_with_its_payment_its_order_and_the_error,
+    what_is_not_a_callback_is_logged_too,
     nothing_secret_and_nothing_about_a_customer_is_logged,
     the_level_decides_what_is_logged,
 }
@@ -51,14 +58,18 @@ fn all_records_of_a_request_bear_its_id(store: Store) {
     let register = register(&registration("p", "o"));
     traced("registering", register, "registration");
     traced("settling", callback(&notification("p", "o", "failed")), "notification settled");
-    traced("parking", callback(&notification("p2", "o2", "failed")), "notification not settled");
-    traced("invalid", callback(&json!({})), "notification not settled");
+    traced(
+        "parking",
+        callback(&notification("p2", "o2", "failed")),
+        "notification parked until its payment is registered",
+    );
+    traced("invalid", callback(&json!({})), "notification could not be understood");
     traced("cancelling", Request::post("/api/orders/o/cancel").key(PORTAL_KEY), "cancellation");
     // What waited for its payment is settled in the request that registered it.
     let applied = stage.service.wait_for_records(1, |record| record["outcome"] == "completed");
     assert_eq!(applied[0]["correlation_id"], "registering");
 
-    let started = ["starting", "migration applied", "listening"];
+    let started = ["starting", "migration applied", "migration applied", "listening"];
     let of_no_request = |record: &&Value| record["correlation_id"].is_null();
     let records = stage.service.records();
     let others: Vec<_> = records.iter().filter(of_no_request).filter_map(|record| record["message"].as_str()).collect();
@@ -122,6 +133,178 @@ fn the_level_decides_what_is_logged(store: Store) {
         levels.dedup();
         levels
     };
-    let mut stage = Stage::open(store);
+    let mut stage = Stage::with(store, &[("LOG_LEVEL", "")]);
     assert_eq!(levels(&mut stage), ["\"info\"", "\"warn\""]);
+}
+
+/// What one request has written: each record's level and message, and the records themselves.
+fn written_by(stage: &Stage, request: &Request) -> (String, Vec<Value>) {
+    static REQUESTS: AtomicUsize = AtomicUsize::new(1);
+    let id = format!("request-{}", REQUESTS.fetch_add(1, Ordering::Relaxed));
+    stage.send(&request.clone().header("X-Request-Id", &id));
+    let of_request = |record: &Value| record["correlation_id"] == *id;
+    let _ = stage.service.wait_for_records(1, |record| of_request(record) && record["message"] == "answered");
+    let mut records = stage.service.records();
+    records.retain(of_request);
+    let line = |record: &Value| format!("{} {}\n", word(&record["level"]), word(&record["message"]));
+    (records.iter().map(line).collect(), records)
+}
+
+const ADMITTED: &str = "\
+debug callback received
+debug authentication succeeded
+debug payload valid
+";
+
+fn each_step_of_a_callback_is_logged_once_and_in_its_order(store: Store) {
+    let stage = Stage::open(store);
+    for payment in ["p", "rival"] {
+        stage.expect_payment(payment, "o");
+    }
+    stage.register(&with(registration("card", "o2"), json!({ "paymentMethod": "card" })));
+    let moved = "debug payment found\ndebug idempotency checked\ndebug payment status updated\n";
+    let record = "debug method record updated\n";
+    let paid = "debug payment.pay() completed the payment\ndebug order.pay() paid the order\n";
+    let unpaid = "debug payment.pay() completed the payment\ndebug order.pay() did not pay the order\n";
+    let stayed = "debug payment found\ndebug idempotency checked\n";
+    let settled = "info notification settled\ninfo answered\n";
+    for (body, steps) in [
+        (notification("p", "o", "failed"), format!("{ADMITTED}{moved}{record}{settled}")),
+        (notification("p", "o", "completed"), format!("{ADMITTED}{moved}{record}{paid}{settled}")),
+        (notification("p", "o", "completed"), format!("{ADMITTED}{stayed}{settled}")),
+        (notification("p", "o", "failed"), format!("{ADMITTED}{stayed}{settled}")),
+        (partial_refund("p", "o", "2025-02-01T12:00:00Z"), format!("{ADMITTED}{stayed}{settled}")),
+        (notification("p", "o", "refunded"), format!("{ADMITTED}{moved}{record}{settled}")),
+        (
+            notification("rival", "o", "completed"),
+            format!(
+                "{ADMITTED}{moved}{record}{unpaid}\
+                 warn the money arrived but the order could not be paid\ninfo answered\n"
+            ),
+        ),
+        (
+            notification("card", "o2", "completed"),
+            format!("{ADMITTED}{moved}{paid}warn the payment method differs; the registered one counts\n{settled}"),
+        ),
+        (
+            notification("p", "another", "completed"),
+            format!(
+                "{ADMITTED}debug payment found\n\
+                 warn notification contradicts the registered payment\nwarn answered\n"
+            ),
+        ),
+        (
+            notification("unknown", "o", "completed"),
+            format!(
+                "{ADMITTED}debug payment not found\n\
+                 warn notification parked until its payment is registered\nwarn answered\n"
+            ),
+        ),
+        (
+            json!({ "paymentId": "p", "status": "completed" }),
+            "debug callback received\ndebug authentication succeeded\nwarn payload invalid\n\
+             warn notification could not be understood\nwarn answered\n"
+                .to_owned(),
+        ),
+    ] {
+        let (steps_written, records) = written_by(&stage, &callback(&body));
+        assert_eq!(steps_written, steps, "{body}");
+        let named = |record: &&Value| record["payment_id"] == body["paymentId"];
+        assert_eq!(
+            records.iter().filter(named).count() + 3,
+            records.len(),
+            "all others name their payment: {records:#?}"
+        );
+    }
+    let (steps, _) = written_by(&stage, &Request::post(WEBHOOK).key("wrong").json("{}"));
+    assert_eq!(steps, "debug callback received\nwarn authentication failed\nwarn answered\n");
+
+    let settled = stage.service.wait_for_records(1, |record| {
+        record["message"] == "notification settled" && record["previous_status"] == "failed"
+    });
+    let stable = [
+        "correlation_id",
+        "delivery_id",
+        "duration_ms",
+        "event",
+        "key_name",
+        "level",
+        "message",
+        "new_status",
+        "order_id",
+        "outcome",
+        "payment_id",
+        "payment_method",
+        "previous_status",
+        "service",
+        "source",
+        "status",
+        "timestamp",
+    ];
+    assert_eq!(BTreeSet::from_iter(names(&settled[0])), BTreeSet::from(stable));
+}
+
+fn a_callback_that_cannot_be_settled_is_logged_with_its_payment_its_order_and_the_error(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    stage.store.execute("UPDATE external_payments SET method = 'barter'");
+    let (steps, records) = written_by(&stage, &callback(&notification("p", "o", "completed")));
+    assert_eq!(steps, format!("{ADMITTED}error notification not settled\nerror answered\n"));
+    let failure = &records[3];
+    assert_eq!((&failure["payment_id"], &failure["order_id"]), (&json!("p"), &json!("o")));
+    assert!(word(&failure["error"]).contains("cannot be understood"), "{failure}");
+    assert_eq!(names(&records[4]).iter().filter(|name| **name == "error").count(), 0, "an error is logged once");
+}
+
+fn what_is_not_a_callback_is_logged_too(store: Store) {
+    let stage = Stage::open(store);
+    stage.callback(&notification("p", "o", "completed"));
+    let by_portal = |target: &str| Request::post(target).key(PORTAL_KEY);
+    let applied = "debug payment found\ndebug idempotency checked\ndebug payment status updated\n\
+                   debug method record updated\ndebug payment.pay() completed the payment\n\
+                   debug order.pay() paid the order\ninfo notification settled\n";
+    let replay = format!("/api/deliveries/{}/replay", word(&stage.deliveries("")[0]["deliveryId"]));
+    let tried = Request::post(&format!("{replay}?dryRun=true")).key(OPERATOR_KEY);
+    for (request, steps) in [
+        (tried.clone(), "info replay tried; nothing changed\ninfo answered\n".to_owned()),
+        (register(&registration("p", "o")), format!("info registration\n{applied}info answered\n")),
+        (
+            register(&with(registration("p", "o"), json!({ "amount": "1.00" }))),
+            "info registration\nwarn answered\n".to_owned(),
+        ),
+        (by_portal("/api/orders/o/cancel"), "info cancellation\nwarn answered\n".to_owned()),
+        (
+            Request::post(&replay).key(OPERATOR_KEY),
+            "debug payment found\ndebug idempotency checked\ninfo notification settled\ninfo answered\n".to_owned(),
+        ),
+        (Request::get("/api/orders/o").key(PORTAL_KEY), "info answered\n".to_owned()),
+        (Request::get("/api/orders/unknown").key(PORTAL_KEY), "warn answered\n".to_owned()),
+    ] {
+        let (written, records) = written_by(&stage, &request);
+        assert_eq!(written, format!("debug authentication succeeded\n{steps}"), "{request:?}");
+        let timed = |record: &&Value| record["duration_ms"].is_number();
+        assert!(records.iter().filter(timed).count() >= 1, "{records:#?}");
+    }
+    for probe in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(written_by(&stage, &Request::get(probe)).0, "debug answered\n", "{probe} is asked for all the time");
+    }
+}
+
+/// The page on the log lists every message that these tests see, and the code no other.
+#[test]
+fn every_message_is_documented() {
+    let page = include_str!("../../../../docs/logging.md");
+    let journal = include_str!("../../../adapters-http/src/journal.rs");
+    let serve = include_str!("../../src/commands/serve.rs");
+    let mut messages = 0;
+    for call in [journal, serve].iter().flat_map(|source| source.split("!(").skip(1)) {
+        let call = call.trim_start();
+        let Some(rest) = ["self.log, \"", "log, \""].iter().find_map(|start| call.strip_prefix(start)) else {
+            continue;
+        };
+        let message = rest.split('"').next().expect("the end of a text");
+        assert!(page.contains(&format!("| `{message}` |")), "docs/logging.md lists {message:?}");
+        messages += 1;
+    }
+    assert!(messages > 20, "the messages were found");
 }

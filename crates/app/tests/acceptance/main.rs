@@ -33,6 +33,7 @@ mod concurrency;
 mod connections;
 mod deliveries;
 mod logs;
+mod metrics;
 mod outages;
 mod payloads;
 mod reading;

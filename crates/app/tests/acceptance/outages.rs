@@ -4,11 +4,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use simulator::{Connection, Proxy, Request, Response, Service};
+use simulator::{Connection, Proxy, Request, Response};
 
 use crate::stage::{
-    OPERATOR_KEY, PORTAL_KEY, Stage, Store, assert_problem, assert_settled, callback, command, folder, notification,
-    register, registration, serve, word,
+    OPERATOR_KEY, PORTAL_KEY, Stage, Store, Watched, assert_problem, assert_settled, callback, command, folder,
+    notification, register, registration, serve, word,
 };
 
 on_both_stores! {
@@ -138,7 +138,7 @@ fn the_trail_of_what_was_answered_survives_a_crash(store: Store) {
 /// A service whose way to its database can be cut.
 struct Remote {
     proxy: Proxy,
-    service: Service,
+    service: Watched,
     _store: Store,
 }
 

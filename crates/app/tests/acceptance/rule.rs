@@ -220,8 +220,10 @@ fn a_method_that_differs_is_a_warning_and_the_registered_one_counts(store: Store
     assert_eq!(names(&history["payment"]["record"]), ["kind", "status", "transactionId"]);
     assert_eq!(history["payment"]["record"]["kind"], "webpay");
     assert_eq!(history["deliveries"][0]["paymentMethod"], "paypal");
-    let warning = stage.service.wait_for_records(1, |record| record["registered_method"] == "webpay");
-    assert_eq!((&warning[0]["level"], &warning[0]["payment_method"]), (&json!("warn"), &json!("paypal")));
+    let warning = stage.service.wait_for_records(1, |record| record["level"] == "warn");
+    assert_eq!(warning[0]["message"], "the payment method differs; the registered one counts");
+    let methods = (&warning[0]["payment_method"], &warning[0]["registered_method"]);
+    assert_eq!(methods, (&json!("paypal"), &json!("webpay")));
 }
 
 fn the_portal_is_told_of_what_happened(store: Store) {

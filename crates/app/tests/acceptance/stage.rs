@@ -1,5 +1,6 @@
 //! Where the facts play: a store, the service on it, and short words for what its callers do.
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -119,9 +120,53 @@ impl Store {
     }
 }
 
+/// What no output may show: a key, and what is a customer's own in a body. Every callback and every registration
+/// of these tests bears the mark.
+const UNSPEAKABLE: [&str; 4] = [PAYMENT_KEY, PORTAL_KEY, OPERATOR_KEY, MARK];
+const MARK: &str = "the-customer-s-own";
+
+/// What no log may show beside: secrets, signatures, and URLs that may hold a password.
+const UNSPEAKABLE_IN_LOGS: [&str; 3] = ["whsec_", "v1,", "postgres://"];
+
+/// The service at its most talkative. When it ends, what it has written is searched for what it may not write.
+pub(crate) struct Watched(Service);
+
+impl Deref for Watched {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.0
+    }
+}
+
+impl DerefMut for Watched {
+    fn deref_mut(&mut self) -> &mut Service {
+        &mut self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // It may have ended by itself, and a test that has failed has said enough.
+        let _ = self.0.kill();
+        if !std::thread::panicking() {
+            let lines = self.0.lines();
+            assert_discreet(&lines, &UNSPEAKABLE);
+            assert_discreet(&lines, &UNSPEAKABLE_IN_LOGS);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_discreet(lines: &[String], unspeakable: &[&str]) {
+    let telling = |line: &&String| unspeakable.iter().any(|word| line.contains(word));
+    let telling: Vec<_> = lines.iter().filter(telling).collect();
+    assert!(telling.is_empty(), "{telling:#?}");
+}
+
 /// The service on a store.
 pub(crate) struct Stage {
-    pub(crate) service: Service,
+    pub(crate) service: Watched,
     pub(crate) store: Store,
 }
 
@@ -138,7 +183,7 @@ impl Stage {
     }
 
     /// Starts another process on the same store.
-    pub(crate) fn another(&self) -> Service {
+    pub(crate) fn another(&self) -> Watched {
         serve(&self.store.url(), &[])
     }
 
@@ -218,28 +263,32 @@ impl Stage {
 }
 
 /// Starts the service with every kind of key, on this database.
-pub(crate) fn serve(database_url: &str, settings: &[(&str, &str)]) -> Service {
+pub(crate) fn serve(database_url: &str, settings: &[(&str, &str)]) -> Watched {
     let keys = [
+        ("LOG_LEVEL", "debug"),
         ("DATABASE_URL", database_url),
         ("PAYMENT_API_KEY", PAYMENT_KEY),
         ("PORTAL_API_KEY", PORTAL_KEY),
         ("OPERATOR_API_KEY", OPERATOR_KEY),
     ];
     // Where it starts is no matter to it, and no .env file is there.
-    Service::start(Path::new(PROGRAM), folder().path(), keys.into_iter().chain(settings.iter().copied()))
-        .expect("a service that listens")
+    let service = Service::start(Path::new(PROGRAM), folder().path(), keys.into_iter().chain(settings.iter().copied()));
+    Watched(service.expect("a service that listens"))
 }
 
 /// Runs the program in this folder with these variables and no others.
 pub(crate) fn command(folder: &TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    Command::new(PROGRAM)
+    let output = Command::new(PROGRAM)
         .args(arguments)
         .current_dir(folder.path())
         .env_clear()
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .output()
-        .expect("a program that runs")
+        .expect("a program that runs");
+    let written = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert_discreet(&written, &UNSPEAKABLE);
+    output
 }
 
 pub(crate) fn folder() -> TempDir {
@@ -248,12 +297,24 @@ pub(crate) fn folder() -> TempDir {
 
 /// A callback that bears the right key.
 pub(crate) fn callback(body: &Value) -> Request {
-    Request::post(WEBHOOK).key(PAYMENT_KEY).json(body.to_string())
+    Request::post(WEBHOOK).key(PAYMENT_KEY).json(marked(body))
 }
 
 /// A registration that bears the right key.
 pub(crate) fn register(body: &Value) -> Request {
-    Request::post("/api/payments").key(PORTAL_KEY).json(body.to_string())
+    Request::post("/api/payments").key(PORTAL_KEY).json(marked(body))
+}
+
+/// The body with something of a customer's, as real senders have it.
+fn marked(body: &Value) -> String {
+    let mut body = body.clone();
+    if let Value::Object(members) = &mut body {
+        members.entry("email").or_insert_with(|| MARK.into());
+        if let Some(Value::Object(metadata)) = members.get_mut("metadata") {
+            metadata.entry("customer").or_insert_with(|| MARK.into());
+        }
+    }
+    body.to_string()
 }
 
 /// A payment of 29 euros by WebPay.

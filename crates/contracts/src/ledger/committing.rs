@@ -24,7 +24,7 @@ use crate::fixtures::{
 const LIMITS: GroupCommitLimits = GroupCommitLimits { queue_max: 1000, batch_max: 64, committers: 1 };
 
 fn start(ledger: &Arc<dyn Ledger>, limits: GroupCommitLimits) -> GroupCommit {
-    GroupCommit::start(ledger, limits, ()).expect("threads")
+    GroupCommit::start(ledger, limits, Arc::new(())).expect("threads")
 }
 
 type Answer = Result<Settlement, ReceiveError>;
@@ -393,7 +393,7 @@ pub fn what_is_committed_is_observed(ledger: &Arc<dyn Ledger>) {
     let attended = Arc::new(Attended { refused: Some(payment_id("p1")), ..Attended::new(ledger) });
     let notes = Notes::default();
     let watched: Arc<dyn Ledger> = Arc::clone(&attended) as Arc<dyn Ledger>;
-    let intake = GroupCommit::start(&watched, LIMITS, notes.clone()).expect("threads");
+    let intake = GroupCommit::start(&watched, LIMITS, Arc::new(notes.clone())).expect("threads");
     let mut callbacks = completions(ledger, 3).into_iter();
     let mut begin = || Submission::begin(&intake, callbacks.next().expect("a callback"));
     let _first = begin();

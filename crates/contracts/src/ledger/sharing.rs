@@ -30,7 +30,7 @@ pub fn replicas_settle_each_other_s_payments(one: &Arc<dyn Ledger>, other: &Arc<
 pub fn of_identical_completions_on_two_replicas_one_counts(one: &Arc<dyn Ledger>, other: &Arc<dyn Ledger>) {
     register(&**one, &registration("p", "o"), 0);
     let limits = GroupCommitLimits { queue_max: 64, batch_max: 8, committers: 2 };
-    let start = |ledger| Arc::new(GroupCommit::start(ledger, limits, ()).expect("threads"));
+    let start = |ledger| Arc::new(GroupCommit::start(ledger, limits, Arc::new(())).expect("threads"));
     let intakes = [start(one), start(other)];
     let identical = (0..64).map(|_| callback(completion("p", "o"), 1)).collect();
     let settled = submit_all(&intakes, identical).into_iter().collect::<Result<Vec<_>, _>>();

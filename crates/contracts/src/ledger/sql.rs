@@ -94,7 +94,7 @@ pub fn a_corrupt_row_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>, data
          DELETE FROM webpay_payments WHERE payment_id = 'p7'",
     );
     let limits = GroupCommitLimits { queue_max: 64, batch_max: 64, committers: 1 };
-    let intake = Arc::new(GroupCommit::start(ledger, limits, ()).expect("threads"));
+    let intake = Arc::new(GroupCommit::start(ledger, limits, Arc::new(())).expect("threads"));
     let callbacks = (0..10).map(|n| callback(completion(&format!("p{n}"), &format!("o{n}")), 1)).collect();
     let answers = submit_all(&[Arc::clone(&intake)], callbacks);
     intake.finish();

@@ -1,0 +1,282 @@
+//! The figures of the service, for Prometheus. What happens is counted as it happens; how things stand is
+//! looked up when somebody asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+use chrono::{DateTime, Utc};
+use domain::{Delivery, KeyName, OutcomeKind, Source};
+use ports::{Clock, Connections, LedgerError, LedgerFigures};
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
+use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+use strum::VariantArray as _;
+use usecases::CommitObserver;
+
+/// The upper bounds of durations, in seconds. The upstream hangs up after 5.
+const SECONDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// The upper bounds of the sizes of batches, in callbacks.
+const CALLBACKS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+
+/// What is counted and measured.
+pub struct Metrics {
+    clock: Arc<dyn Clock>,
+    registry: Registry,
+    requests: IntCounterVec,
+    deliveries: IntCounterVec,
+    whole: Histogram,
+    queue: Histogram,
+    commit: Histogram,
+    batch_size: Histogram,
+    commits: IntCounterVec,
+    log_records: IntCounterVec,
+    key_last_used: GaugeVec,
+}
+
+impl Metrics {
+    /// Nothing has happened yet. What can happen at all stands there as 0, so that the first time is seen.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, version: &str, commit: &str) -> Self {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            registered(&registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let duration = HistogramOpts::new(
+            "payment_callback_duration_seconds",
+            "How long callbacks took: whole (from request to answer), queue (waiting), commit (one transaction).",
+        );
+        let duration = HistogramVec::new(duration.buckets(SECONDS.into()), &["stage"]);
+        let duration = registered(&registry, duration);
+        let batch_size =
+            HistogramOpts::new("payment_callback_batch_size", "Callbacks that were settled in one transaction.");
+        let build_info = Opts::new("payment_callback_build_info", "Which program this is; always 1.");
+        let build_info = registered(&registry, GaugeVec::new(build_info, &["version", "commit"]));
+        build_info.with_label_values(&[version, commit]).set(1.0);
+        let key_last_used = Opts::new(
+            "payment_callback_key_last_used_timestamp_seconds",
+            "When a caller last bore this key; 0 if not since the start.",
+        );
+        let metrics = Self {
+            requests: counter(
+                "payment_callback_http_requests_total",
+                "Requests that were answered.",
+                &["route", "method", "status"],
+            ),
+            deliveries: counter(
+                "payment_callback_deliveries_total",
+                "Notifications that reached the ledger, by who brought them and what became of them.",
+                &["source", "outcome"],
+            ),
+            whole: duration.with_label_values(&["whole"]),
+            queue: duration.with_label_values(&["queue"]),
+            commit: duration.with_label_values(&["commit"]),
+            batch_size: registered(&registry, Histogram::with_opts(batch_size.buckets(CALLBACKS.into()))),
+            commits: counter(
+                "payment_callback_commits_total",
+                "Transactions that settle callbacks, by how they ended.",
+                &["result"],
+            ),
+            log_records: counter(
+                "payment_callback_log_records_total",
+                "Log records, by where they went and whether they came there.",
+                &["destination", "result"],
+            ),
+            key_last_used: registered(&registry, GaugeVec::new(key_last_used, &["key_name"])),
+            clock,
+            registry,
+        };
+        let process = ProcessCollector::for_self();
+        metrics.registry.register(Box::new(process)).expect("the process is registered once");
+        for source in Source::VARIANTS {
+            for outcome in OutcomeKind::VARIANTS {
+                metrics.deliveries.with_label_values(&[<&str>::from(source), outcome.into()]);
+            }
+        }
+        for result in ["stored", "unavailable", "hindered", "outdated", "corrupt", "refused"] {
+            metrics.commits.with_label_values(&[result]);
+        }
+        metrics
+    }
+
+    /// Log records that went to this destination, or did not.
+    pub fn log_records(&self, destination: &str, result: &str, records: u64) {
+        self.log_records.with_label_values(&[destination, result]).inc_by(records);
+    }
+
+    pub(crate) fn answered(&self, route: &str, method: &Method, status: StatusCode) {
+        // Anybody can make up methods.
+        let method = match *method {
+            Method::GET | Method::POST | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS => {
+                method.as_str()
+            }
+            _ => "other",
+        };
+        self.requests.with_label_values(&[route, method, status.as_str()]).inc();
+    }
+
+    /// A callback has been answered after so long.
+    pub(crate) fn callback_answered(&self, took: Duration) {
+        self.whole.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn delivered(&self, delivery: &Delivery) {
+        let source = <&str>::from(delivery.receipt.source);
+        self.deliveries.with_label_values(&[source, delivery.outcome.kind().into()]).inc();
+    }
+
+    /// This key may be used from now on.
+    pub(crate) fn expect_key(&self, name: &KeyName) {
+        self.key_last_used.with_label_values(&[name.as_str()]);
+    }
+
+    pub(crate) fn key_used(&self, name: &KeyName) {
+        self.key_last_used.with_label_values(&[name.as_str()]).set(unix_seconds(self.clock.now()));
+    }
+
+    /// Everything, as Prometheus reads it.
+    ///
+    /// # Errors
+    /// A figure cannot be written.
+    pub(crate) fn render(&self, standing: &Standing) -> prometheus::Result<String> {
+        let mut families = self.registry.gather();
+        families.extend(standing.families(self.clock.now()));
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        TextEncoder::new().encode_to_string(&families)
+    }
+}
+
+impl CommitObserver for Metrics {
+    fn taken(&self, waited: Duration) {
+        self.queue.observe(waited.as_secs_f64());
+    }
+
+    fn committed(&self, callbacks: usize, took: Duration, result: Result<(), &LedgerError>) {
+        let result = match result {
+            Ok(()) => "stored",
+            Err(LedgerError::Unavailable(_)) => "unavailable",
+            Err(LedgerError::Hindered(_)) => "hindered",
+            Err(LedgerError::Outdated { .. }) => "outdated",
+            Err(LedgerError::Corrupt { .. }) => "corrupt",
+            Err(LedgerError::Refused(_)) => "refused",
+        };
+        self.commits.with_label_values(&[result]).inc();
+        self.commit.observe(took.as_secs_f64());
+        self.batch_size.observe(u32::try_from(callbacks).map_or(f64::INFINITY, f64::from));
+    }
+}
+
+/// How things stand when somebody asks.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) requests_in_flight: usize,
+    pub(crate) queue_depth: usize,
+    pub(crate) queue_limit: usize,
+    pub(crate) connections: Connections,
+    /// `None` if the ledger did not say.
+    pub(crate) ledger: Option<LedgerFigures>,
+}
+
+impl Standing {
+    fn families(&self, now: DateTime<Utc>) -> Vec<MetricFamily> {
+        let Self { requests_in_flight, queue_depth, queue_limit, connections, ledger } = self;
+        let mut families = vec![
+            count(
+                "payment_callback_http_requests_in_flight",
+                "Requests that are being worked on.",
+                *requests_in_flight,
+            ),
+            count("payment_callback_intake_queue_depth", "Callbacks that wait to be settled.", *queue_depth),
+            count("payment_callback_intake_queue_limit", "Callbacks that may wait; beyond it 503.", *queue_limit),
+            connections_family(*connections),
+            gauge(
+                "payment_callback_database_connections_limit",
+                "Connections to the database at most.",
+                connections.limit.into(),
+            ),
+            gauge(
+                "payment_callback_database_up",
+                "Whether the ledger could be asked for its figures; those are absent otherwise.",
+                if ledger.is_some() { 1.0 } else { 0.0 },
+            ),
+        ];
+        families.extend(ledger.iter().flat_map(|figures| ledger_families(figures, now)));
+        families
+    }
+}
+
+fn ledger_families(figures: &LedgerFigures, now: DateTime<Utc>) -> Vec<MetricFamily> {
+    let LedgerFigures {
+        open_payments,
+        oldest_open_payment_at,
+        parked_notifications,
+        oldest_parked_notification_at,
+        unapplied_payments,
+        last_callback_at,
+    } = figures;
+    let count = |name, help, count: &i64| gauge(name, help, *count as f64);
+    let age = |at: &Option<DateTime<Utc>>| at.map_or(0.0, |at| (unix_seconds(now) - unix_seconds(at)).max(0.0));
+    vec![
+        count("payment_callback_open_payments", "Payments pending or processing, up to 10000.", open_payments),
+        gauge(
+            "payment_callback_oldest_open_payment_seconds",
+            "Since when the oldest open payment is registered; 0 if there is none.",
+            age(oldest_open_payment_at),
+        ),
+        count(
+            "payment_callback_parked_notifications",
+            "Notifications that wait for their payment to be registered, up to 10000.",
+            parked_notifications,
+        ),
+        gauge(
+            "payment_callback_oldest_parked_notification_seconds",
+            "How long the oldest parked notification has waited; 0 if there is none.",
+            age(oldest_parked_notification_at),
+        ),
+        count(
+            "payment_callback_unapplied_payments",
+            "Payments whose money arrived, was not refunded, and could not pay their order, up to 10000.",
+            unapplied_payments,
+        ),
+        gauge(
+            "payment_callback_last_callback_timestamp_seconds",
+            "When the newest authenticated callback came, to whichever replica; 0 if none did.",
+            last_callback_at.map_or(0.0, unix_seconds),
+        ),
+    ]
+}
+
+fn connections_family(connections: Connections) -> MetricFamily {
+    let opts = Opts::new("payment_callback_database_connections", "Open connections to the database.");
+    let gauges = GaugeVec::new(opts, &["state"]).expect("a valid metric");
+    let Connections { busy, idle, limit: _ } = connections;
+    gauges.with_label_values(&["busy"]).set(busy.into());
+    gauges.with_label_values(&["idle"]).set(idle.into());
+    only_family(&gauges)
+}
+
+fn count(name: &str, help: &str, count: usize) -> MetricFamily {
+    gauge(name, help, count as f64)
+}
+
+fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
+    let gauge = Gauge::new(name, help).expect("a valid metric");
+    gauge.set(value);
+    only_family(&gauge)
+}
+
+fn only_family(collector: &impl Collector) -> MetricFamily {
+    collector.collect().pop().expect("a metric is of one family")
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
+    let metric = metric.expect("a valid metric");
+    registry.register(Box::new(metric.clone())).expect("a name of its own");
+    metric
+}
+
+fn unix_seconds(time: DateTime<Utc>) -> f64 {
+    time.timestamp_micros() as f64 / 1e6
+}

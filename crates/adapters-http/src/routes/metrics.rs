@@ -1,0 +1,65 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use ports::LedgerFigures;
+use tokio::sync::Mutex;
+use usecases::GroupCommit;
+
+use crate::context::Traffic;
+use crate::desk::Desk;
+use crate::metrics::{Metrics, Standing};
+use crate::problem::Problem;
+
+/// How long the ledger may take to say how it stands. The other figures matter most when it cannot.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// `GET /metrics`
+pub(crate) async fn show(
+    metrics: Data<Arc<Metrics>>,
+    readings: Data<LedgerReadings>,
+    traffic: Data<Arc<Traffic>>,
+    intake: Data<Arc<GroupCommit>>,
+    desk: Data<Desk>,
+) -> Result<HttpResponse, Problem> {
+    let ledger = readings.fresh(&desk).await;
+    let standing = Standing {
+        requests_in_flight: traffic.in_flight(),
+        queue_depth: intake.depth(),
+        queue_limit: intake.queue_max(),
+        connections: desk.connections(),
+        ledger,
+    };
+    let text = metrics.render(&standing).map_err(Problem::processing_error)?;
+    Ok(HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text))
+}
+
+/// Asks the ledger how it stands, one question at a time: whoever asks while a question is under way shares the
+/// next one, so that many who ask are no more work than one.
+#[derive(Debug, Default)]
+pub(crate) struct LedgerReadings {
+    newest: Mutex<Option<Reading>>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    begun: Instant,
+    figures: Option<LedgerFigures>,
+}
+
+impl LedgerReadings {
+    /// What the ledger says now; `None` if it says nothing.
+    async fn fresh(&self, desk: &Desk) -> Option<LedgerFigures> {
+        let asked = Instant::now();
+        let mut newest = self.newest.lock().await;
+        if let Some(reading) = newest.as_ref().filter(|reading| reading.begun >= asked) {
+            return reading.figures.clone();
+        }
+        let begun = Instant::now();
+        let answer = tokio::time::timeout(PATIENCE, desk.ask(|ledger, _| ledger.figures())).await;
+        let figures = answer.ok().and_then(Result::ok).and_then(Result::ok);
+        *newest = Some(Reading { begun, figures: figures.clone() });
+        figures
+    }
+}

@@ -1,0 +1,185 @@
+//! The figures that Prometheus reads (contract §6).
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use simulator::Request;
+
+use crate::stage::{PORTAL_KEY, Stage, Store, WEBHOOK, callback, notification, partial_refund, registration};
+
+on_both_stores! {
+    answers_and_outcomes_are_counted,
+    what_can_happen_stands_there_before_it_does,
+    durations_and_batches_are_measured,
+    the_ledger_s_figures_are_those_of_this_moment,
+    a_ledger_that_says_nothing_does_not_keep_the_other_figures_back,
+    a_key_s_use_is_seen_by_its_name,
+    callers_can_make_up_no_series,
+}
+
+/// Every figure by its name and labels, as they stand in the text.
+type Figures = BTreeMap<String, f64>;
+
+#[track_caller]
+fn figures(stage: &Stage) -> Figures {
+    let response = stage.send(&Request::get("/metrics"));
+    assert_eq!((response.status, response.header("content-type")), (200, Some("text/plain; version=0.0.4")));
+    let text = String::from_utf8(response.body).expect("UTF-8");
+    let figure = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        (name.to_owned(), value.parse().expect("a number"))
+    };
+    text.lines().filter(|line| !line.starts_with('#')).map(figure).collect()
+}
+
+#[track_caller]
+fn assert_figures(figures: &Figures, expected: &[(&str, f64)]) {
+    for (name, value) in expected {
+        let name = format!("payment_callback_{name}");
+        assert_eq!(figures.get(&name), Some(value), "{name} of {figures:#?}");
+    }
+}
+
+fn answers_and_outcomes_are_counted(store: Store) {
+    let stage = Stage::open(store);
+    stage.callback(&notification("p", "o", "failed"));
+    stage.expect_payment("p", "o");
+    for status in ["completed", "completed", "failed"] {
+        stage.callback(&notification("p", "o", status));
+    }
+    stage.callback(&json!({}));
+    stage.send(&Request::post(WEBHOOK).key("wrong"));
+    stage.get(PORTAL_KEY, "/nowhere");
+    assert_figures(
+        &figures(&stage),
+        &[
+            ("deliveries_total{outcome=\"parked\",source=\"callback\"}", 1.0),
+            ("deliveries_total{outcome=\"failed\",source=\"parked\"}", 1.0),
+            ("deliveries_total{outcome=\"completed\",source=\"callback\"}", 1.0),
+            ("deliveries_total{outcome=\"duplicate\",source=\"callback\"}", 1.0),
+            ("deliveries_total{outcome=\"ignored\",source=\"callback\"}", 1.0),
+            ("deliveries_total{outcome=\"invalid\",source=\"callback\"}", 1.0),
+            ("http_requests_total{method=\"POST\",route=\"/api/payments/webhook\",status=\"200\"}", 3.0),
+            ("http_requests_total{method=\"POST\",route=\"/api/payments/webhook\",status=\"404\"}", 1.0),
+            ("http_requests_total{method=\"POST\",route=\"/api/payments/webhook\",status=\"400\"}", 1.0),
+            ("http_requests_total{method=\"POST\",route=\"/api/payments/webhook\",status=\"401\"}", 1.0),
+            ("http_requests_total{method=\"POST\",route=\"/api/payments\",status=\"201\"}", 1.0),
+            ("http_requests_total{method=\"GET\",route=\"none\",status=\"404\"}", 1.0),
+            ("http_requests_in_flight", 1.0),
+            ("commits_total{result=\"stored\"}", 5.0),
+        ],
+    );
+}
+
+fn what_can_happen_stands_there_before_it_does(store: Store) {
+    let stage = Stage::open(store);
+    let figures = figures(&stage);
+    assert_figures(
+        &figures,
+        &[
+            ("deliveries_total{outcome=\"unapplied\",source=\"callback\"}", 0.0),
+            ("deliveries_total{outcome=\"rejected\",source=\"parked\"}", 0.0),
+            ("commits_total{result=\"unavailable\"}", 0.0),
+            ("open_payments", 0.0),
+            ("oldest_open_payment_seconds", 0.0),
+            ("parked_notifications", 0.0),
+            ("oldest_parked_notification_seconds", 0.0),
+            ("unapplied_payments", 0.0),
+            ("last_callback_timestamp_seconds", 0.0),
+            ("intake_queue_depth", 0.0),
+            ("intake_queue_limit", 4096.0),
+            ("database_up", 1.0),
+            ("database_connections_limit", 8.0),
+        ],
+    );
+    let build = figures.keys().find(|name| name.starts_with("payment_callback_build_info{")).expect("what was built");
+    assert!(build.contains(&format!("version=\"{}\"", env!("CARGO_PKG_VERSION"))), "{build}");
+    for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
+        assert!(figures.contains_key(name), "{name}");
+    }
+}
+
+fn durations_and_batches_are_measured(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    for _ in 0..3 {
+        stage.callback(&notification("p", "o", "completed"));
+    }
+    stage.get(PORTAL_KEY, "/api/orders/o");
+    let figures = figures(&stage);
+    assert_figures(
+        &figures,
+        &[
+            ("duration_seconds_count{stage=\"whole\"}", 3.0),
+            ("duration_seconds_count{stage=\"queue\"}", 3.0),
+            ("duration_seconds_count{stage=\"commit\"}", 3.0),
+            ("batch_size_count", 3.0),
+            ("batch_size_sum", 3.0),
+        ],
+    );
+    let seconds = |stage: &str| figures[&format!("payment_callback_duration_seconds_sum{{stage=\"{stage}\"}}")];
+    assert!(seconds("whole") > seconds("commit") && seconds("commit") > 0.0);
+}
+
+fn the_ledger_s_figures_are_those_of_this_moment(store: Store) {
+    let stage = Stage::open(store);
+    for payment in ["p", "rival", "open"] {
+        stage.expect_payment(payment, "o");
+    }
+    assert_figures(&figures(&stage), &[("open_payments", 3.0)]);
+    for payment in ["p", "rival", "unknown"] {
+        stage.callback(&notification(payment, "o", "completed"));
+    }
+    let now = figures(&stage);
+    let expected = [("open_payments", 1.0), ("unapplied_payments", 1.0), ("parked_notifications", 1.0)];
+    assert_figures(&now, &expected);
+    assert!(now["payment_callback_last_callback_timestamp_seconds"] > 1.7e9);
+    let connections =
+        ["busy", "idle"].map(|state| now[&format!("payment_callback_database_connections{{state=\"{state}\"}}")]);
+    assert!(connections.iter().sum::<f64>() >= 1.0, "{connections:?}");
+    // What another process has received counts here as well.
+    let other = stage.another();
+    other.exchange(&callback(&notification("rival", "o", "refunded"))).expect("an answer");
+    other.exchange(&callback(&partial_refund("p", "o", "2025-01-06T12:00:00Z"))).expect("an answer");
+    assert_figures(&figures(&stage), &[("unapplied_payments", 0.0)]);
+}
+
+fn a_ledger_that_says_nothing_does_not_keep_the_other_figures_back(store: Store) {
+    let stage = Stage::open(store);
+    stage.store.execute("DROP TABLE parked_deliveries");
+    let figures = figures(&stage);
+    assert_figures(&figures, &[("database_up", 0.0), ("intake_queue_depth", 0.0)]);
+    assert_eq!(figures.get("payment_callback_open_payments"), None, "an old figure would be taken for a new one");
+}
+
+fn a_key_s_use_is_seen_by_its_name(store: Store) {
+    let stage = Stage::open(store);
+    let used = |figures: &Figures| {
+        let keys = figures.iter().filter(|(name, _)| name.contains("key_last_used"));
+        let (used, unused): (Vec<_>, Vec<_>) = keys.partition(|(_, value)| **value > 1.7e9);
+        assert!(unused.iter().all(|(_, value)| **value == 0.0), "{unused:?}");
+        (used.into_iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), unused.len())
+    };
+    assert_eq!(used(&figures(&stage)), (vec![], 3), "one of each group of callers");
+    stage.callback(&notification("p", "o", "completed"));
+    let (names, unused) = used(&figures(&stage));
+    let key_name = stage.deliveries("")[0]["keyName"].clone();
+    assert_eq!(names, [format!("payment_callback_key_last_used_timestamp_seconds{{key_name={key_name}}}")]);
+    assert_eq!(unused, 2);
+}
+
+fn callers_can_make_up_no_series(store: Store) {
+    let stage = Stage::open(store);
+    let series = |stage: &Stage| figures(stage).len();
+    for method in ["BREW", "PROPFIND", "X"] {
+        stage.send(&Request::new(method, "/x"));
+    }
+    stage.get("wrong", "/api/orders/1");
+    let before = series(&stage);
+    for index in 0..20 {
+        stage.send(&Request::new(&format!("BREW{index}"), &format!("/{index}?{index}")));
+        stage.get(&format!("wrong{index}"), &format!("/api/orders/{index}"));
+    }
+    stage.register(&registration("p", "o"));
+    assert!(series(&stage) <= before + 2, "those of the registration");
+}
