@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
-use ports::{COUNT_MAX, LedgerFigures};
+use ports::{COUNT_MAX, LedgerFigures, UNAPPLIED_MAX};
 
 use crate::columns::At;
 use crate::columns::sql_types::Moment;
@@ -49,7 +49,8 @@ impl From<FiguresRow> for LedgerFigures {
 
 /// The statement. Every part walks along an index and stops at a limit.
 ///
-/// A payment is unapplied at most once, as it completes; what was refunded since is nobody's worry any more.
+/// A payment is unapplied at most once, as it completes; what was refunded since is nobody's worry any more. Its
+/// status is looked up one by one, for a join may read the whole table.
 #[must_use]
 pub fn figures_query() -> String {
     format!(
@@ -63,10 +64,10 @@ pub fn figures_query() -> String {
          (SELECT received_at FROM deliveries WHERE delivery_id = \
             (SELECT delivery_id FROM parked_deliveries ORDER BY delivery_id LIMIT 1)) \
             AS oldest_parked_notification_at, \
-         (SELECT count(*) FROM (SELECT payment_id FROM deliveries WHERE outcome = 'unapplied' \
-            ORDER BY delivery_id DESC LIMIT {COUNT_MAX}) AS unapplied \
-            JOIN external_payments ON external_payments.payment_id = unapplied.payment_id \
-            WHERE external_payments.status = 'completed') AS unapplied_payments, \
+         (SELECT count(*) FROM (SELECT (SELECT status FROM external_payments \
+            WHERE external_payments.payment_id = deliveries.payment_id) AS status FROM deliveries \
+            WHERE outcome = 'unapplied' ORDER BY delivery_id DESC LIMIT {UNAPPLIED_MAX}) AS unapplied \
+            WHERE status = 'completed') AS unapplied_payments, \
          (SELECT max(received_at) FROM (SELECT received_at, source FROM deliveries \
             ORDER BY delivery_id DESC LIMIT 1000) AS newest WHERE source = 'callback') AS last_callback_at"
     )

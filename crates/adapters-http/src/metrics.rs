@@ -237,7 +237,7 @@ fn ledger_families(figures: &LedgerFigures, now: DateTime<Utc>) -> Vec<MetricFam
         ),
         count(
             "payment_callback_unapplied_payments",
-            "Payments whose money arrived, was not refunded, and could not pay their order, up to 10000.",
+            "Payments whose money arrived, was not refunded, and could not pay their order, up to 1000.",
             unapplied_payments,
         ),
         gauge(

@@ -7,7 +7,7 @@ use domain::{
 };
 use ports::{
     COUNT_MAX, Connections, DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory,
-    PaymentHistory, RecordedPayment,
+    PaymentHistory, RecordedPayment, UNAPPLIED_MAX,
 };
 
 /// The ledger in memory: what the others do with tables and locks, with maps and one mutex. It lasts as long
@@ -109,7 +109,7 @@ impl Ledger for MemoryLedger {
             oldest_open_payment_at: open().map(|payment| payment.created_at).min(),
             parked_notifications: count(tables.waiting.len()),
             oldest_parked_notification_at: oldest_parked,
-            unapplied_payments: count(payments().filter(unapplied).count()),
+            unapplied_payments: count(payments().filter(unapplied).count()).min(UNAPPLIED_MAX),
             last_callback_at: receipts()
                 .filter(|receipt| receipt.source == Source::Callback)
                 .map(|receipt| receipt.received_at)

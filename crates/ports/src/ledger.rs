@@ -10,8 +10,12 @@ use domain::{
 /// The most deliveries that a payment's history shows; the newest ones.
 pub const HISTORY_MAX: i64 = 500;
 
-/// How far [`Ledger::figures`] counts: what is counted must cost the same, however much there is of it.
+/// How far [`Ledger::figures`] counts: it must cost the same, however much there is to count.
 pub const COUNT_MAX: i64 = 10_000;
+
+/// Among how many of the newest unapplied payments [`Ledger::figures`] looks for those that still are: each costs
+/// a look.
+pub const UNAPPLIED_MAX: i64 = 1_000;
 
 /// The store of payments, orders, audit entries and events: durable, transactional, shared by all replicas.
 ///
@@ -191,7 +195,8 @@ impl DeliveryFilter {
     }
 }
 
-/// How a ledger stands, as of one moment. Each count ends at [`COUNT_MAX`].
+/// How a ledger stands, as of one moment. Counts end at [`COUNT_MAX`], that of unapplied payments at
+/// [`UNAPPLIED_MAX`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LedgerFigures {
     /// Payments that nobody has heard the end of: pending or processing.

@@ -7,5 +7,5 @@ mod ledger;
 pub use clock::Clock;
 pub use ledger::{
     COUNT_MAX, Connections, DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory,
-    PaymentHistory, RecordedPayment,
+    PaymentHistory, RecordedPayment, UNAPPLIED_MAX,
 };
