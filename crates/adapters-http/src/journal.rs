@@ -115,14 +115,11 @@ impl Journal {
                     Moved(previous, new));
             }
         }
+        let Some(pay) = pay else { return };
+        debug!(log, "payment.pay() completed the payment"; named);
         match pay {
-            None => {}
-            Some(Ok(())) => {
-                debug!(log, "payment.pay() completed the payment"; named);
-                debug!(log, "order.pay() paid the order"; named);
-            }
-            Some(Err(obstacle)) => {
-                debug!(log, "payment.pay() completed the payment"; named);
+            Ok(()) => debug!(log, "order.pay() paid the order"; named),
+            Err(obstacle) => {
                 debug!(log, "order.pay() did not pay the order"; named, "reason" => <&str>::from(obstacle));
             }
         }
