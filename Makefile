@@ -20,12 +20,13 @@ demo: ## show the whole life of a payment, on a temporary store or on DATABASE_U
 	cargo build --release --locked
 	cargo run --release --locked --package simulator --bin demo
 
-check: ## what CI runs: format, lints, tests, documentation
-	@scripts/bootstrap postgres
+check: ## what CI runs: format, lints, tests, documentation, alerts
+	@scripts/bootstrap postgres prometheus
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/with-postgres cargo test --workspace --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	scripts/check-observability
 	! git grep -nIE '[[:blank:]]+$$' -- . ':!*.http'
 
 fmt: ## format the code
