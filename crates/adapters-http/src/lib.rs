@@ -15,5 +15,5 @@ mod wire;
 
 pub use authentication::{ApiKeys, SigningSecretError, SigningSecrets, WebhookAuthentication};
 pub use desk::Desk;
-pub use metrics::Metrics;
+pub use metrics::{LogRecords, Metrics};
 pub use server::{Listening, ServerSettings, Stop, listen};

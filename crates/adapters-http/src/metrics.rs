@@ -21,6 +21,17 @@ const SECONDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 /// The upper bounds of the sizes of batches, in callbacks.
 const CALLBACKS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
+/// How many log records went somewhere, or did not.
+#[derive(Debug, Clone, Copy)]
+pub struct LogRecords {
+    /// Where they were to go.
+    pub destination: &'static str,
+    /// Whether they came there.
+    pub result: &'static str,
+    /// How many, since the start.
+    pub count: u64,
+}
+
 /// What is counted and measured.
 pub struct Metrics {
     clock: Arc<dyn Clock>,
@@ -32,14 +43,19 @@ pub struct Metrics {
     commit: Histogram,
     batch_size: Histogram,
     commits: IntCounterVec,
-    log_records: IntCounterVec,
+    log_records: Box<dyn Fn() -> Vec<LogRecords> + Send + Sync>,
     key_last_used: GaugeVec,
 }
 
 impl Metrics {
     /// Nothing has happened yet. What can happen at all stands there as 0, so that the first time is seen.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, version: &str, commit: &str) -> Self {
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        version: &str,
+        commit: &str,
+        log_records: impl Fn() -> Vec<LogRecords> + Send + Sync + 'static,
+    ) -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
             registered(&registry, IntCounterVec::new(Opts::new(name, help), labels))
@@ -79,11 +95,7 @@ impl Metrics {
                 "Transactions that settle callbacks, by how they ended.",
                 &["result"],
             ),
-            log_records: counter(
-                "payment_callback_log_records_total",
-                "Log records, by where they went and whether they came there.",
-                &["destination", "result"],
-            ),
+            log_records: Box::new(log_records),
             key_last_used: registered(&registry, GaugeVec::new(key_last_used, &["key_name"])),
             clock,
             registry,
@@ -99,11 +111,6 @@ impl Metrics {
             metrics.commits.with_label_values(&[result]);
         }
         metrics
-    }
-
-    /// Log records that went to this destination, or did not.
-    pub fn log_records(&self, destination: &str, result: &str, records: u64) {
-        self.log_records.with_label_values(&[destination, result]).inc_by(records);
     }
 
     pub(crate) fn answered(&self, route: &str, method: &Method, status: StatusCode) {
@@ -142,6 +149,7 @@ impl Metrics {
     /// A figure cannot be written.
     pub(crate) fn render(&self, standing: &Standing) -> prometheus::Result<String> {
         let mut families = self.registry.gather();
+        families.push(log_records_family(&(self.log_records)()));
         families.extend(standing.families(self.clock.now()));
         families.sort_by(|one, other| one.name().cmp(other.name()));
         TextEncoder::new().encode_to_string(&families)
@@ -246,6 +254,16 @@ fn ledger_families(figures: &LedgerFigures, now: DateTime<Utc>) -> Vec<MetricFam
             last_callback_at.map_or(0.0, unix_seconds),
         ),
     ]
+}
+
+fn log_records_family(log_records: &[LogRecords]) -> MetricFamily {
+    let opts =
+        Opts::new("payment_callback_log_records_total", "Log records, by where they went and whether they came there.");
+    let counters = IntCounterVec::new(opts, &["destination", "result"]).expect("a valid metric");
+    for LogRecords { destination, result, count } in log_records {
+        counters.with_label_values(&[destination, result]).inc_by(*count);
+    }
+    only_family(&counters)
 }
 
 fn connections_family(connections: Connections) -> MetricFamily {

@@ -82,7 +82,7 @@ impl Serve {
             batch_max: BATCH_MAX,
             committers: database_url.committers(),
         };
-        let metrics = Arc::new(Metrics::new(Arc::clone(&clock), env!("CARGO_PKG_VERSION"), env!("COMMIT")));
+        let metrics = Arc::new(Metrics::new(Arc::clone(&clock), env!("CARGO_PKG_VERSION"), env!("COMMIT"), Vec::new));
         let observer: Arc<dyn CommitObserver> = Arc::clone(&metrics) as _;
         let intake = Arc::new(GroupCommit::start(&ledger, limits, observer)?);
         let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
