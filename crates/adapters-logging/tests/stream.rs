@@ -1,0 +1,213 @@
+//! The stream: what arrives there, whoever reads it.
+
+mod common;
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use adapters_logging::{Destination, Fate, LogGuard, LogSettings, start};
+use serde_json::Value;
+use slog::{Drain as _, Level, Logger, debug, info, o};
+
+use common::{Lines, close, settings, time};
+
+/// The records that the queue holds, and the one that is being written.
+const HELD: usize = 8193;
+
+/// A stream whose reader stands still until it is told to read.
+#[derive(Clone, Default)]
+struct Gate {
+    lines: Lines,
+    open: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.open.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.open.1.notify_all();
+    }
+}
+
+impl Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let open = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.open.1.wait_while(open, |open| !*open).unwrap_or_else(PoisonError::into_inner));
+        self.lines.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn log_into(stream: impl Write + Send + 'static) -> (Logger, LogGuard) {
+    start(settings(None), stream).expect("a log")
+}
+
+fn numbers(records: &[Value]) -> Vec<u64> {
+    records.iter().filter_map(|record| record["number"].as_u64()).collect()
+}
+
+#[test]
+fn every_record_is_a_line_of_json_with_its_keys() {
+    let lines = Lines::default();
+    let (log, guard) = log_into(lines.clone());
+    let log = log.new(o!("correlation_id" => "c", "reason" => "of the logger"));
+    info!(log, "hello\n{}", "you"; "reason" => "of the record", "count" => 3, "service" => "other");
+    close(guard);
+    let expect = r#""level":"info","service":"payments","message":"hello\nyou","correlation_id":"c","#;
+    let keys = r#""reason":"of the record","count":3,"service_":"other"}"#;
+    let line = &lines.text();
+    assert!(line.ends_with(&format!("{expect}{keys}\n")), "{line}");
+    assert!(line.starts_with(r#"{"timestamp":"20"#) && line.contains(r#"Z","level""#), "{line}");
+    assert_eq!(lines.text().lines().count(), 1);
+}
+
+#[test]
+fn the_level_is_known_to_those_who_log() {
+    let lines = Lines::default();
+    let (log, guard) = log_into(lines.clone());
+    assert!(log.is_enabled(Level::Info) && !log.is_enabled(Level::Debug));
+    debug!(log, "not this"; "value" => slog::FnValue(|_| -> u8 { panic!("nobody asks for it") }));
+    info!(log, "but this");
+    close(guard);
+    assert_eq!(lines.text().lines().count(), 1);
+}
+
+#[test]
+fn a_record_bears_the_time_when_it_was_made() {
+    let gate = Gate::default();
+    let (log, guard) = log_into(gate.clone());
+    info!(log, "before");
+    info!(log, "before");
+    let made = time();
+    thread::sleep(Duration::from_millis(50));
+    gate.open();
+    close(guard);
+    let records = gate.lines.records();
+    assert_eq!(records.len(), 2);
+    for record in records {
+        let stamp: chrono::DateTime<chrono::Utc> =
+            record["timestamp"].as_str().and_then(|stamp| stamp.parse().ok()).expect("a time");
+        assert!(stamp <= made, "{record} was made before {made}");
+    }
+}
+
+#[test]
+fn a_burst_loses_nothing_while_the_reader_keeps_up() {
+    const THREADS: u64 = 8;
+    const EACH: u64 = 10_000;
+    let lines = Lines::default();
+    let (log, guard) = log_into(lines.clone());
+    let counts = guard.counts();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let log = &log;
+            scope.spawn(move || (0..EACH).for_each(|index| info!(log, "m"; "number" => thread * EACH + index)));
+        }
+    });
+    // However long this machine takes.
+    guard.close(Duration::from_secs(60), Duration::ZERO);
+    let mut arrived = numbers(&lines.records());
+    arrived.sort_unstable();
+    assert!(arrived.into_iter().eq(0..THREADS * EACH), "all arrive, once");
+    assert_eq!(counts.get(Destination::Stdout, Fate::Written), THREADS * EACH);
+    assert_eq!(counts.get(Destination::Stdout, Fate::Dropped), 0);
+}
+
+#[test]
+fn a_reader_that_stands_still_makes_records_be_dropped_and_then_told_of() {
+    const SURPLUS: usize = 5000;
+    let gate = Gate::default();
+    let (log, guard) = log_into(gate.clone());
+    let counts = guard.counts();
+    let began = Instant::now();
+    (0..HELD + SURPLUS).for_each(|number| info!(log, "m"; "number" => number));
+    assert!(began.elapsed() < Duration::from_secs(5), "one wait, not thousands: {:?}", began.elapsed());
+    let dropped = counts.get(Destination::Stdout, Fate::Dropped);
+    // The writing thread may not have taken its first record when the queue was full.
+    assert!((SURPLUS as u64..=SURPLUS as u64 + 1).contains(&dropped), "{dropped}");
+    assert_eq!(counts.get(Destination::Central, Fate::Dropped), 0);
+
+    gate.open();
+    gate.lines.wait_for(|record| record["message"] == "log records were dropped");
+    info!(log, "m"; "number" => HELD + SURPLUS);
+    close(guard);
+    let records = gate.lines.records();
+    let told: Vec<_> = records.iter().filter(|record| record["message"] == "log records were dropped").collect();
+    let [told] = told[..] else { panic!("one report: {told:?}") };
+    assert_eq!((&told["level"], &told["destination"]), (&"warn".into(), &"stdout".into()));
+    assert_eq!(told["count"].as_u64(), Some(dropped));
+    let arrived = numbers(&records);
+    assert_eq!(arrived.len() as u64 + dropped, (HELD + SURPLUS + 1) as u64);
+    assert!(arrived.is_sorted());
+    assert_eq!(arrived.last(), Some(&((HELD + SURPLUS) as u64)));
+}
+
+#[test]
+fn a_reader_that_crawls_is_not_waited_for_record_by_record() {
+    let gate = Gate::default();
+    let (log, guard) = log_into(Crawling(gate.clone()));
+    gate.open();
+    let began = Instant::now();
+    // Several threads, so that one of them is left waiting for a place that another one gets.
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..HELD).for_each(|number| info!(log, "m"; "number" => number)));
+        }
+    });
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    drop(log);
+    guard.close(Duration::ZERO, Duration::ZERO);
+}
+
+/// A stream that takes a line every 60 ms.
+struct Crawling(Gate);
+
+impl Write for Crawling {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        thread::sleep(Duration::from_millis(60));
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn closing_does_not_wait_for_a_reader_that_stands_still() {
+    let gate = Gate::default();
+    let (log, guard) = log_into(gate);
+    (0..10).for_each(|number| info!(log, "m"; "number" => number));
+    let began = Instant::now();
+    guard.close(Duration::from_millis(200), Duration::ZERO);
+    let took = began.elapsed();
+    assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    // And nobody waits afterwards.
+    let began = Instant::now();
+    (0..HELD).for_each(|number| info!(log, "m"; "number" => number));
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_stream_that_breaks_is_counted_and_hurts_nobody() {
+    struct Broken;
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    for format in [adapters_logging::Format::Json, adapters_logging::Format::Pretty { coloured: true }] {
+        let (log, guard) = start(LogSettings { format, ..settings(None) }, Broken).expect("a log");
+        let counts = guard.counts();
+        (0..100).for_each(|number| info!(log, "m"; "number" => number));
+        close(guard);
+        assert_eq!(counts.get(Destination::Stdout, Fate::Dropped), 100);
+    }
+}
