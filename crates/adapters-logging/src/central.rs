@@ -164,7 +164,9 @@ pub(crate) fn prepare(
         lost: Notify::new(),
     });
     let (sender, queue) = mpsc::channel(queue_max);
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    // Names are looked up in threads of their own, which can hang for longer than an attempt may take.
+    let runtime =
+        runtime::Builder::new_current_thread().enable_all().max_blocking_threads(CONNECTIONS as usize).build()?;
     let delivery = Delivery::new(url, attempt_max, offered_for)?;
     let starting = Starting { runtime, delivery, account: Arc::clone(&account), queue, report_every };
     Ok((starting, CentralQueue { service, sender, account }))

@@ -39,8 +39,8 @@ fn with_settings_help(command: clap::Command) -> clap::Command {
         .filter_map(|option| {
             let name = option.get_env()?.display();
             let help = option.get_help().map(ToString::to_string).unwrap_or_default();
-            let default = option.get_default_values().first().map(|value| value.display().to_string());
-            Some(format!("  {name} [default: {}]\n      {help}", default.unwrap_or_default()))
+            let default = option.get_default_values().first().map(|value| format!(" [default: {}]", value.display()));
+            Some(format!("  {name}{}\n      {help}", default.unwrap_or_default()))
         })
         .collect();
     let settings = format!("Settings, from the environment or as options of `serve`:\n{}", lines.join("\n"));

@@ -2,13 +2,17 @@
 //! Keys and secrets, and the database's URL that may hold one, come from the environment alone.
 
 use std::ffi::{OsStr, OsString};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal};
 use std::time::Duration;
 
 use adapters_http::{ApiKeys, SigningSecrets, WebhookAuthentication};
+use adapters_logging::{CentralSettings, Format, LogSettings};
 use clap::{Args, ValueEnum};
+use ports::Clock as _;
 use secrecy::SecretString;
+use url::Url;
 
+use crate::clock::SystemClock;
 use crate::store::DatabaseUrl;
 
 /// A setting is bad or missing.
@@ -95,14 +99,8 @@ pub(crate) struct ServiceSettings {
           value_parser = whole_number::<1, 86_400>)]
     keep_alive_s: u64,
 
-    /// The least level that is logged
-    #[arg(long, env, hide_env_values = true, value_name = "LEVEL", default_value = "info")]
-    pub(crate) log_level: LogLevel,
-
-    /// The `service` of every log record: letters, digits, - and _
-    #[arg(long, env, hide_env_values = true, value_name = "NAME", default_value = "payment-callback",
-          value_parser = service_name)]
-    pub(crate) service_name: String,
+    #[command(flatten)]
+    pub(crate) logging: LoggingSettings,
 }
 
 impl ServiceSettings {
@@ -127,6 +125,71 @@ impl ServiceSettings {
     pub(crate) fn webhook_auth(&self) -> String {
         self.webhook_auth.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
+}
+
+/// What is logged, and where to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LoggingSettings {
+    /// The least level that is logged
+    #[arg(long, env, hide_env_values = true, value_name = "LEVEL", default_value = "info")]
+    log_level: LogLevel,
+
+    /// What log records look like [default: pretty on a terminal, else json]
+    #[arg(long, env, hide_env_values = true, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+
+    /// The `service` of every log record: letters, digits, - and _
+    #[arg(long, env, hide_env_values = true, value_name = "NAME", default_value = "payment-callback",
+          value_parser = service_name)]
+    service_name: String,
+
+    /// The central logging service, which gets every record as well; the base of its URL [default: none]
+    #[arg(long, env, hide_env_values = true, value_name = "URL", value_parser = logging_service_url)]
+    logging_service_url: Option<Url>,
+
+    /// The path at which it takes records
+    #[arg(long, env, hide_env_values = true, value_name = "PATH", default_value = "/api/logs",
+          value_parser = logging_service_api_path)]
+    logging_service_api_path: String,
+}
+
+impl LoggingSettings {
+    /// For a log that goes into this stream.
+    pub(crate) fn for_log_into(self, stream: &impl IsTerminal) -> Result<LogSettings, SettingsError> {
+        let central = self.central()?;
+        let terminal = stream.is_terminal();
+        let format = match self.log_format {
+            Some(LogFormat::Json) => Format::Json,
+            None if !terminal => Format::Json,
+            // What https://no-color.org asks for.
+            _ => Format::Pretty { coloured: terminal && environment("NO_COLOR").is_none() },
+        };
+        let now = || SystemClock.now();
+        Ok(LogSettings { level: self.log_level.into(), service: self.service_name, format, central, now })
+    }
+
+    fn central(&self) -> Result<Option<CentralSettings>, SettingsError> {
+        let Some(base) = &self.logging_service_url else {
+            return Ok(None);
+        };
+        let name = self.service_name.to_ascii_lowercase();
+        if ["error", "application"].iter().any(|word| name.contains(word)) {
+            let reason = "must not contain \"error\" or \"application\", for LOGGING_SERVICE_URL is set and \
+                          logging-microservice refuses such records";
+            return Err(SettingsError::new("SERVICE_NAME", reason));
+        }
+        let mut url = base.clone();
+        url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), self.logging_service_api_path));
+        Ok(Some(CentralSettings::new(url)))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// JSON, one record a line
+    Json,
+    /// Lines for people
+    Pretty,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -231,6 +294,27 @@ fn host_and_port(text: &str) -> Result<String, &'static str> {
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
         _ => Err("must be a host and a port, such as 127.0.0.1:8080"),
+    }
+}
+
+fn logging_service_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.ok_or("must be an http:// or https:// URL")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        Err("must hold no user and no password")
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Err("must end with its path: no ? and no #")
+    } else {
+        Ok(url)
+    }
+}
+
+fn logging_service_api_path(text: &str) -> Result<String, &'static str> {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"?#".contains(&byte);
+    if text.starts_with('/') && text.bytes().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a path that begins with /, without spaces, ? and #")
     }
 }
 

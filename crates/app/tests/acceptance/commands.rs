@@ -215,10 +215,14 @@ fn help_names_every_setting_with_its_variable_and_default() {
         ("INTAKE_QUEUE_MAX", "4096"),
         ("KEEP_ALIVE_S", "75"),
         ("LOG_LEVEL", "info"),
+        ("LOG_FORMAT", "pretty on a terminal, else json"),
         ("SERVICE_NAME", "payment-callback"),
+        ("LOGGING_SERVICE_URL", "none"),
+        ("LOGGING_SERVICE_API_PATH", "/api/logs"),
     ] {
         assert!(serve.contains(variable), "{variable}: {serve}");
         assert!(default.is_empty() || serve.contains(&format!("[default: {default}]")), "{default}: {serve}");
+        assert!(overview.contains(variable), "{variable}: {overview}");
     }
     let secret = [("PAYMENT_API_KEY", "marked"), ("DATABASE_URL", "postgres://u:marked@h/d"), ("LOG_LEVEL", "marked")];
     assert!(!printed(&command(&folder, &["serve", "--help"], &secret), 0).contains("marked"));

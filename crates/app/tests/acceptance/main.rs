@@ -28,6 +28,7 @@ macro_rules! on_both_stores {
 
 mod answers;
 mod authentication;
+mod central_logging;
 mod commands;
 mod concurrency;
 mod connections;

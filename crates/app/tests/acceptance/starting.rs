@@ -18,6 +18,9 @@ use crate::stage::{
 
 const SECRET: &str = "marked-secret";
 
+/// Nobody is there, and nobody is asked.
+const LOGGING_SERVICE: (&str, &str) = ("LOGGING_SERVICE_URL", "http://127.0.0.1:9");
+
 /// Runs `serve` with a ledger and a key, and these variables in their place.
 fn serve_with(changes: &[(&str, &str)]) -> Output {
     let folder = folder();
@@ -69,6 +72,19 @@ fn a_bad_or_missing_setting_stops_the_start_with_one_line_that_names_it() {
         (&[("KEEP_ALIVE_S", "99999999999999999999")], "KEEP_ALIVE_S"),
         (&[("LOG_LEVEL", "marked")], "LOG_LEVEL"),
         (&[("SERVICE_NAME", "marked name")], "SERVICE_NAME"),
+        (&[("LOG_FORMAT", "marked")], "LOG_FORMAT"),
+        (&[("LOGGING_SERVICE_URL", "marked")], "LOGGING_SERVICE_URL"),
+        (&[("LOGGING_SERVICE_URL", "ftp://marked")], "LOGGING_SERVICE_URL"),
+        (&[("LOGGING_SERVICE_URL", "http://u:marked@localhost")], "LOGGING_SERVICE_URL"),
+        (&[("LOGGING_SERVICE_URL", "http://marked@localhost")], "LOGGING_SERVICE_URL"),
+        (&[("LOGGING_SERVICE_URL", "http://localhost?key=marked")], "LOGGING_SERVICE_URL"),
+        (&[("LOGGING_SERVICE_URL", "http://localhost#marked")], "LOGGING_SERVICE_URL"),
+        (&[("LOGGING_SERVICE_API_PATH", "marked")], "LOGGING_SERVICE_API_PATH"),
+        (&[("LOGGING_SERVICE_API_PATH", "/marked?key=marked")], "LOGGING_SERVICE_API_PATH"),
+        (&[("LOGGING_SERVICE_API_PATH", "/marked marked")], "LOGGING_SERVICE_API_PATH"),
+        // Its records would be refused.
+        (&[LOGGING_SERVICE, ("SERVICE_NAME", "marked-Application")], "SERVICE_NAME"),
+        (&[LOGGING_SERVICE, ("SERVICE_NAME", "ERRORS_marked")], "SERVICE_NAME"),
     ];
     for (changes, names) in cases {
         assert_refused(&serve_with(changes), names);
@@ -160,7 +176,10 @@ fn an_empty_variable_is_an_unset_one() {
         ("INTAKE_QUEUE_MAX", ""),
         ("KEEP_ALIVE_S", ""),
         ("LOG_LEVEL", ""),
+        ("LOG_FORMAT", ""),
         ("SERVICE_NAME", ""),
+        ("LOGGING_SERVICE_URL", ""),
+        ("LOGGING_SERVICE_API_PATH", ""),
         ("OUTPUT_JSON", ""),
     ];
     let service = simulator::Service::start(crate::stage::PROGRAM.as_ref(), folder.path(), empty);
