@@ -120,3 +120,48 @@ impl Room {
         self.closed.store(true, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Room {
+        Room { waiting: AtomicUsize::new(QUEUE_MAX), ..Room::default() }
+    }
+
+    #[test]
+    fn whoever_has_bad_luck_waits_on_while_others_get_in() {
+        let (room, began) = (full(), Instant::now());
+        let in_at_last = || began.elapsed() > PATIENCE * 4;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !in_at_last() {
+                    room.put(|| true);
+                    room.leave();
+                }
+            });
+            assert!(room.put(in_at_last));
+        });
+    }
+
+    #[test]
+    fn nobody_waits_again_until_there_is_room() {
+        let room = full();
+        let waits = |room: &Room| {
+            let tried = AtomicUsize::new(0);
+            assert!(!room.put(|| tried.fetch_add(1, Ordering::SeqCst) == usize::MAX));
+            tried.into_inner() > 1
+        };
+        assert!(waits(&room));
+        assert!(!waits(&room));
+        assert_eq!(room.leave(), None);
+        assert!(!waits(&room), "one place is no room");
+        while room.waiting.load(Ordering::SeqCst) > QUEUE_MAX / 2 + 1 {
+            assert_eq!(room.leave(), None);
+        }
+        assert_eq!((room.leave(), room.leave()), (Some(3), None));
+        assert!(waits(&room), "now somebody who keeps up may be waited for");
+        room.close();
+        assert!(!waits(&room));
+    }
+}

@@ -277,9 +277,11 @@ impl Shared {
         };
         self.end();
         let document = document.to_string();
-        let head =
-            format!("HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {}", document.len());
-        stream.get_mut().write_all(format!("{head}\r\n\r\n{document}").as_bytes())?;
+        // Who followed it would be seen: it is another request.
+        let elsewhere = if (300..400).contains(&status) { "Location: /elsewhere\r\n" } else { "" };
+        let head = format!("HTTP/1.1 {status} -\r\n{elsewhere}Content-Type: application/json");
+        let length = document.len();
+        stream.get_mut().write_all(format!("{head}\r\nContent-Length: {length}\r\n\r\n{document}").as_bytes())?;
         Ok(conduct != Conduct::HangingUp)
     }
 
