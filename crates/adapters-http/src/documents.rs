@@ -5,6 +5,9 @@ use domain::{Delivery, ExternalPayment, MethodRecord, Money, Order, Payload, Pay
 use ports::{OrderHistory, PaymentHistory, RecordedPayment};
 use serde::Serialize;
 use usecases::{Registered, Replay};
+use utoipa::ToSchema;
+
+use crate::openapi::{examples, vocabulary};
 
 /// A time as documents show it: RFC 3339 in UTC with milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,17 +21,26 @@ impl From<DateTime<Utc>> for Timestamp {
 }
 
 /// A payment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Payment, examples(examples::payment))]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct PaymentDocument {
+    #[schema(value_type = vocabulary::PaymentId)]
     pub payment_id: String,
+    #[schema(value_type = vocabulary::OrderId)]
     pub order_id: String,
+    #[schema(value_type = vocabulary::PaymentMethod)]
     pub payment_method: &'static str,
+    #[schema(value_type = vocabulary::Amount)]
     pub amount: String,
+    #[schema(value_type = vocabulary::CurrencyCode)]
     pub currency: &'static str,
+    #[schema(value_type = vocabulary::PaymentStatus)]
     pub status: &'static str,
+    #[schema(value_type = Option<vocabulary::RedirectUrl>)]
     pub redirect_url: Option<String>,
+    #[schema(value_type = Option<vocabulary::TransactionId>)]
     pub provider_transaction_id: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -70,14 +82,42 @@ impl From<RecordedPayment> for PaymentDocument {
 }
 
 /// The record of a payment's method.
-#[derive(Debug, Clone, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[schema(as = Record)]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub enum RecordDocument {
-    Paypal { status: &'static str, transaction_id: Option<String> },
-    Webpay { status: &'static str, transaction_id: Option<String> },
-    Inner { status: &'static str, user_id: Option<String> },
-    Invoice { status: &'static str, invoice_number: Option<String>, receipt: Option<String> },
+    #[serde(rename_all = "camelCase")]
+    Paypal {
+        #[schema(value_type = vocabulary::PaymentStatus)]
+        status: &'static str,
+        #[schema(value_type = Option<vocabulary::TransactionId>)]
+        transaction_id: Option<String>,
+    },
+    #[serde(rename_all = "camelCase")]
+    Webpay {
+        #[schema(value_type = vocabulary::PaymentStatus)]
+        status: &'static str,
+        #[schema(value_type = Option<vocabulary::TransactionId>)]
+        transaction_id: Option<String>,
+    },
+    #[serde(rename_all = "camelCase")]
+    Inner {
+        #[schema(value_type = vocabulary::PaymentStatus)]
+        status: &'static str,
+        #[schema(value_type = Option<vocabulary::UserId>)]
+        user_id: Option<String>,
+    },
+    #[serde(rename_all = "camelCase")]
+    Invoice {
+        #[schema(value_type = vocabulary::PaymentStatus)]
+        status: &'static str,
+        #[schema(value_type = Option<vocabulary::InvoiceNumber>)]
+        invoice_number: Option<String>,
+        /// The provider's id of the transaction that settled the invoice.
+        #[schema(value_type = Option<vocabulary::TransactionId>)]
+        receipt: Option<String>,
+    },
 }
 
 impl From<MethodRecord> for RecordDocument {
@@ -103,14 +143,20 @@ impl From<MethodRecord> for RecordDocument {
 }
 
 /// An order.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Order, examples(examples::order))]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct OrderDocument {
+    #[schema(value_type = vocabulary::OrderId)]
     pub order_id: String,
+    #[schema(value_type = vocabulary::Amount)]
     pub amount: String,
+    #[schema(value_type = vocabulary::CurrencyCode)]
     pub currency: &'static str,
+    #[schema(value_type = vocabulary::OrderStatus)]
     pub status: &'static str,
+    #[schema(value_type = Option<vocabulary::PaymentId>)]
     pub paid_by: Option<String>,
     pub paid_at: Option<Timestamp>,
     pub created_at: Timestamp,
@@ -135,27 +181,42 @@ impl From<Order> for OrderDocument {
 }
 
 /// An audit entry.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Delivery, examples(examples::delivery))]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct DeliveryDocument {
     /// `null` for an entry that a dry run would leave.
+    #[schema(value_type = Option<vocabulary::DeliveryId>)]
     pub delivery_id: Option<String>,
     pub received_at: Timestamp,
+    #[schema(value_type = vocabulary::Source)]
     pub source: &'static str,
+    #[schema(value_type = Option<vocabulary::PaymentId>)]
     pub payment_id: Option<String>,
+    #[schema(value_type = Option<vocabulary::OrderId>)]
     pub order_id: Option<String>,
+    #[schema(value_type = Option<vocabulary::PaymentStatus>)]
     pub status: Option<&'static str>,
+    #[schema(value_type = Option<vocabulary::PaymentStatus>)]
     pub event: Option<&'static str>,
+    #[schema(value_type = Option<vocabulary::PaymentMethod>)]
     pub payment_method: Option<&'static str>,
     pub sent_at: Option<Timestamp>,
+    #[schema(value_type = Option<vocabulary::TransactionId>)]
     pub provider_transaction_id: Option<String>,
+    #[schema(value_type = Option<vocabulary::BodySha256>)]
     pub body_sha256: Option<String>,
+    #[schema(value_type = Option<vocabulary::KeyName>)]
     pub key_name: Option<String>,
+    #[schema(value_type = vocabulary::Outcome)]
     pub outcome: &'static str,
     pub reason: Option<String>,
+    #[schema(value_type = Option<vocabulary::PaymentStatus>)]
     pub previous_status: Option<&'static str>,
+    #[schema(value_type = Option<vocabulary::PaymentStatus>)]
     pub new_status: Option<&'static str>,
+    #[schema(value_type = Option<vocabulary::RequestId>)]
     pub request_id: Option<String>,
 }
 
@@ -203,14 +264,20 @@ fn amount_and_currency(price: Money) -> (String, &'static str) {
 }
 
 /// What a settled callback is answered with.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Settled, examples(examples::settled))]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct SettledDocument {
+    #[schema(schema_with = vocabulary::success)]
     pub status: &'static str,
+    #[schema(value_type = vocabulary::SettledOutcome)]
     pub outcome: &'static str,
+    #[schema(value_type = vocabulary::DeliveryId)]
     pub delivery_id: String,
+    #[schema(value_type = Option<vocabulary::PaymentId>)]
     pub payment_id: Option<String>,
+    #[schema(value_type = Option<vocabulary::OrderId>)]
     pub order_id: Option<String>,
 }
 
@@ -227,7 +294,8 @@ impl From<Delivery> for SettledDocument {
 }
 
 /// A payment with its order and its audit entries.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = PaymentHistory, examples(examples::payment_history))]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct PaymentHistoryDocument {
     pub payment: PaymentDocument,
@@ -247,7 +315,8 @@ impl From<PaymentHistory> for PaymentHistoryDocument {
 }
 
 /// An order with its payments.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = OrderHistory, examples(examples::order_history))]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct OrderHistoryDocument {
     pub order: OrderDocument,
@@ -262,10 +331,14 @@ impl From<OrderHistory> for OrderHistoryDocument {
 }
 
 /// What a registration is answered with.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Registered, examples(examples::registered))]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct RegistrationDocument {
+    #[schema(value_type = vocabulary::RegistrationStatus)]
     pub status: &'static str,
+    /// What came of the notifications that had waited for this registration, in their order.
+    #[schema(value_type = Vec<vocabulary::Outcome>)]
     pub applied: Vec<&'static str>,
     pub payment: PaymentDocument,
     pub order: OrderDocument,
@@ -287,11 +360,13 @@ impl RegistrationDocument {
 }
 
 /// A page of the audit trail.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Deliveries, examples(examples::deliveries))]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct DeliveriesDocument {
     pub deliveries: Vec<DeliveryDocument>,
+    #[schema(value_type = Option<vocabulary::DeliveryId>)]
     pub next_cursor: Option<String>,
 }
 
@@ -308,10 +383,12 @@ impl DeliveriesDocument {
 }
 
 /// What a replay is answered with.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Replay, examples(examples::replay))]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct ReplayDocument {
+    #[schema(value_type = vocabulary::Outcome)]
     pub outcome: &'static str,
     pub dry_run: bool,
     pub delivery: DeliveryDocument,

@@ -8,6 +8,7 @@ mod desk;
 pub mod documents;
 mod journal;
 mod metrics;
+mod openapi;
 mod problem;
 mod routes;
 mod server;

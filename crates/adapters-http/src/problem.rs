@@ -5,14 +5,16 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use domain::{Mismatch, RequestId};
 use ports::LedgerError;
 use serde::Serialize;
 use usecases::ReceiveError;
+use utoipa::ToSchema;
 
+use crate::openapi::vocabulary;
 use crate::wire::FieldError;
 
 /// Under which id the request is logged.
@@ -66,18 +68,25 @@ pub(crate) struct Problem {
     request_id: Option<RequestId>,
 }
 
-/// The body of the response.
-#[derive(Serialize)]
+/// An answer other than success (RFC 9457).
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ProblemDocument<'a> {
+#[schema(as = Problem)]
+pub(crate) struct ProblemDocument<'a> {
+    /// A name for this kind of problem; there is nothing to fetch.
     r#type: String,
     title: &'a str,
     status: u16,
     detail: &'a str,
+    /// What a program goes by.
     code: &'a str,
+    #[schema(value_type = vocabulary::RequestId)]
     request_id: Option<&'a str>,
+    /// Every bad field of the body, or every bad parameter of the query.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<FieldError>)]
     errors: &'a [FieldError],
+    /// `true`: the notification is kept and applied when its payment is registered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     parked: bool,
 }
@@ -181,6 +190,30 @@ impl Problem {
         Self { cause: None, ..self }
     }
 
+    /// What a response of this status has to say in its head.
+    pub(crate) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self.kind.status {
+            StatusCode::METHOD_NOT_ALLOWED => self.allow.map(|allow| (header::ALLOW, HeaderValue::from_static(allow))),
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER_S.into())),
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("X-API-Key"))),
+            _ => None,
+        }
+    }
+
+    /// The body of the response.
+    pub(crate) fn document(&self) -> ProblemDocument<'_> {
+        ProblemDocument {
+            r#type: format!("urn:payment-callback:problem:{}", self.kind.code),
+            title: self.kind.title,
+            status: self.kind.status.as_u16(),
+            detail: &self.detail,
+            code: self.kind.code,
+            request_id: self.request_id.as_ref().map(RequestId::as_str),
+            errors: &self.errors,
+            parked: std::ptr::eq(self.kind, &PAYMENT_NOT_FOUND),
+        }
+    }
+
     /// The problem that another error of the HTTP layer amounts to.
     pub(crate) fn from_error(error: &actix_web::Error) -> Self {
         if let Some(problem) = error.as_error::<Self>() {
@@ -240,27 +273,12 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.kind.status);
         response.content_type("application/problem+json");
-        if let Some(allow) = self.allow {
-            response.insert_header((header::ALLOW, allow));
+        if let Some(header) = self.header() {
+            response.insert_header(header);
         }
-        match self.kind.status {
-            StatusCode::SERVICE_UNAVAILABLE => response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S)),
-            StatusCode::UNAUTHORIZED => response.insert_header((header::WWW_AUTHENTICATE, "X-API-Key")),
-            _ => &mut response,
-        };
-        let document = ProblemDocument {
-            r#type: format!("urn:payment-callback:problem:{}", self.kind.code),
-            title: self.kind.title,
-            status: self.kind.status.as_u16(),
-            detail: &self.detail,
-            code: self.kind.code,
-            request_id: self.request_id.as_ref().map(RequestId::as_str),
-            errors: &self.errors,
-            parked: std::ptr::eq(self.kind, &PAYMENT_NOT_FOUND),
-        };
         if let Some(request_id) = &self.request_id {
             response.insert_header((X_REQUEST_ID, request_id.as_str()));
         }
-        response.body(serde_json::to_vec(&document).unwrap_or_default())
+        response.body(serde_json::to_vec(&self.document()).unwrap_or_default())
     }
 }

@@ -26,6 +26,6 @@ pub use order::Order;
 pub use payment::ExternalPayment;
 pub use record::{MethodRecord, RecordDetails};
 pub use registration::Registration;
-pub use status::{OrderStatus, PaymentMethod, PaymentStatus, WordError, parse_word};
+pub use status::{OrderStatus, PaymentMethod, PaymentStatus, WordError, parse_word, words};
 pub use text::{InvoiceNumber, OrderId, PaymentId, RedirectUrl, TextError, TransactionId, UserId};
 pub use time::{TimestampError, parse_timestamp};

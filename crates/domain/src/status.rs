@@ -75,6 +75,11 @@ pub struct WordError {
     words: &'static [&'static str],
 }
 
+/// All words of an enumeration, in its order.
+pub fn words<T: VariantArray + Copy + Into<&'static str>>() -> impl Iterator<Item = &'static str> {
+    T::VARIANTS.iter().copied().map(Into::into)
+}
+
 /// Reads one of the words of an enumeration.
 ///
 /// # Errors

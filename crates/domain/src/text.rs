@@ -41,6 +41,9 @@ macro_rules! bounded_text {
         pub struct $Name(Arc<str>);
 
         impl $Name {
+            /// How many characters it has at most.
+            pub const CHARACTERS_MAX: usize = $max;
+
             /// Takes the text as it is, if it has 1 to
             #[doc = stringify!($max)]
             /// characters and no control character among them.
@@ -48,7 +51,7 @@ macro_rules! bounded_text {
             /// # Errors
             /// [`TextError`] says which of these does not hold.
             pub fn parse(text: &str) -> Result<Self, TextError> {
-                check(text, $max)?;
+                check(text, Self::CHARACTERS_MAX)?;
                 Ok(Self(Arc::from(text)))
             }
 

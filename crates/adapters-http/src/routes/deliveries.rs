@@ -9,10 +9,22 @@ use crate::authentication::{Authenticated, OperatorKeys};
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::{DeliveriesDocument, DeliveryDocument, ReplayDocument};
+use crate::openapi::problems::{OfListing, OfReplay, OfShowing};
+use crate::openapi::vocabulary;
 use crate::problem::Problem;
-use crate::wire::{DeliveriesQuery, read_deliveries_query, read_dry_run};
+use crate::wire::{DeliveriesParameters, DeliveriesQuery, ReplayParameters, read_deliveries_query, read_dry_run};
 
 /// `GET /api/deliveries`
+#[utoipa::path(
+    get,
+    path = "/api/deliveries",
+    tag = "operators",
+    operation_id = "deliveries",
+    summary = "The audit trail, newest first",
+    security(("operatorKey" = [])),
+    params(DeliveriesParameters),
+    responses((status = 200, description = "A page of it", body = DeliveriesDocument), OfListing),
+)]
 pub(crate) async fn list(
     request: HttpRequest,
     _: Authenticated<OperatorKeys>,
@@ -25,6 +37,16 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/deliveries/{id}`
+#[utoipa::path(
+    get,
+    path = "/api/deliveries/{id}",
+    tag = "operators",
+    operation_id = "delivery",
+    summary = "An audit entry",
+    security(("operatorKey" = [])),
+    params(("id" = vocabulary::DeliveryId, Path)),
+    responses((status = 200, description = "The entry", body = DeliveryDocument), OfShowing),
+)]
 pub(crate) async fn show(
     id: Path<String>,
     _: Authenticated<OperatorKeys>,
@@ -36,6 +58,17 @@ pub(crate) async fn show(
 }
 
 /// `POST /api/deliveries/{id}/replay`
+#[utoipa::path(
+    post,
+    path = "/api/deliveries/{id}/replay",
+    tag = "operators",
+    operation_id = "replay_delivery",
+    summary = "Apply a stored delivery again",
+    description = "It goes through the same rule and leaves an entry of its own. A payment that is still unknown: `parked`.",
+    security(("operatorKey" = [])),
+    params(("id" = vocabulary::DeliveryId, Path), ReplayParameters),
+    responses((status = 200, description = "What came of it", body = ReplayDocument), OfReplay),
+)]
 pub(crate) async fn replay(
     request: HttpRequest,
     id: Path<String>,

@@ -1,8 +1,10 @@
 //! The routes. A handler verifies, parses, calls and translates.
 
 mod deliveries;
+mod docs;
 mod health;
 mod metrics;
+mod openapi;
 mod orders;
 mod payments;
 mod webhook;
@@ -11,6 +13,7 @@ use actix_web::{Resource, Route, web};
 
 use crate::problem::Problem;
 
+pub(crate) use docs::FILES as DOCS_FILES;
 pub(crate) use metrics::LedgerReadings;
 pub(crate) use webhook::Webhook;
 
@@ -32,6 +35,9 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/healthz", "GET", web::get().to(health::alive)))
         .service(resource("/readyz", "GET", web::get().to(health::ready)))
         .service(resource("/metrics", "GET", web::get().to(metrics::show)))
+        .service(resource("/api/openapi.json", "GET", web::get().to(openapi::show)))
+        .service(resource("/docs", "GET", web::get().to(docs::page)))
+        .service(resource("/docs/{file}", "GET", web::get().to(docs::file)))
         .default_service(web::to(async || Err::<&str, _>(Problem::not_found())));
 }
 

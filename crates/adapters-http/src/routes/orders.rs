@@ -8,9 +8,21 @@ use crate::authentication::{Authenticated, PortalKeys};
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::OrderHistoryDocument;
+use crate::openapi::problems::{OfCancellation, OfShowing};
+use crate::openapi::vocabulary;
 use crate::problem::Problem;
 
 /// `GET /api/orders/{orderId}`
+#[utoipa::path(
+    get,
+    path = "/api/orders/{id}",
+    tag = "portal",
+    operation_id = "order",
+    summary = "An order with its payments",
+    security(("portalKey" = [])),
+    params(("id" = vocabulary::OrderId, Path)),
+    responses((status = 200, description = "The order", body = OrderHistoryDocument), OfShowing),
+)]
 pub(crate) async fn show(
     id: Path<String>,
     _: Authenticated<PortalKeys>,
@@ -22,6 +34,17 @@ pub(crate) async fn show(
 }
 
 /// `POST /api/orders/{orderId}/cancel`
+#[utoipa::path(
+    post,
+    path = "/api/orders/{id}/cancel",
+    tag = "portal",
+    operation_id = "cancel_order",
+    summary = "Cancel an order that nobody has paid",
+    description = "Safe to repeat. Money that arrives all the same is recorded and pays nothing.",
+    security(("portalKey" = [])),
+    params(("id" = vocabulary::OrderId, Path)),
+    responses((status = 200, description = "The order is cancelled", body = OrderHistoryDocument), OfCancellation),
+)]
 pub(crate) async fn cancel(
     id: Path<String>,
     context: Context,

@@ -10,10 +10,28 @@ use crate::body::{BodyBytesMax, read_body, require_json};
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::documents::{PaymentHistoryDocument, RegistrationDocument};
+use crate::openapi::problems::{OfRegistration, OfShowing};
+use crate::openapi::vocabulary;
 use crate::problem::Problem;
-use crate::wire::read_registration;
+use crate::wire::{RegistrationBody, read_registration};
 
 /// `POST /api/payments`, and the path that the real client uses.
+#[utoipa::path(
+    post,
+    path = "/api/payments",
+    tag = "portal",
+    operation_id = "register_payment",
+    summary = "Register an expected payment",
+    description = "Safe to repeat. Notifications that came before are applied. The first payment of an order sets the \
+                   order's amount and currency.",
+    security(("portalKey" = [])),
+    request_body = RegistrationBody,
+    responses(
+        (status = 201, description = "It is now expected", body = RegistrationDocument),
+        (status = 200, description = "It was registered with the same words before", body = RegistrationDocument),
+        OfRegistration,
+    ),
+)]
 pub(crate) async fn register(
     request: HttpRequest,
     payload: Payload,
@@ -45,6 +63,16 @@ pub(crate) async fn register(
 }
 
 /// `GET /api/payments/{externalPaymentId}`
+#[utoipa::path(
+    get,
+    path = "/api/payments/{id}",
+    tag = "portal",
+    operation_id = "payment",
+    summary = "A payment with its order and its audit entries",
+    security(("portalKey" = [])),
+    params(("id" = vocabulary::PaymentId, Path)),
+    responses((status = 200, description = "The payment", body = PaymentHistoryDocument), OfShowing),
+)]
 pub(crate) async fn show(
     id: Path<String>,
     _: Authenticated<PortalKeys>,

@@ -11,8 +11,9 @@ use crate::authentication::WebhookAuthentication;
 use crate::context::Context;
 use crate::documents::SettledDocument;
 use crate::journal::Journal;
+use crate::openapi::problems::OfCallback;
 use crate::problem::Problem;
-use crate::wire::{FieldError, InvalidNotification, read_notification};
+use crate::wire::{FieldError, InvalidNotification, NotificationBody, read_notification};
 
 /// What the callback's route needs.
 pub(crate) struct Webhook {
@@ -22,6 +23,23 @@ pub(crate) struct Webhook {
 }
 
 /// `POST /api/payments/webhook`. A task of its own, so that a callback whose client hangs up is finished.
+#[utoipa::path(
+    post,
+    path = "/api/payments/webhook",
+    tag = "callbacks",
+    operation_id = "payment_webhook",
+    summary = "Report on a payment",
+    description = "Safe to repeat. A report on a payment that is not registered yet is answered with 404, kept, and \
+                   applied when the payment is registered. What a caller must bear, a key, a signature or both, is set \
+                   by `WEBHOOK_AUTH`.",
+    security(
+        ("paymentKey" = []),
+        ("webhookId" = [], "webhookTimestamp" = [], "webhookSignature" = []),
+        ("paymentKey" = [], "webhookId" = [], "webhookTimestamp" = [], "webhookSignature" = []),
+    ),
+    request_body = NotificationBody,
+    responses((status = 200, description = "It is settled", body = SettledDocument), OfCallback),
+)]
 pub(crate) async fn receive(
     request: HttpRequest,
     payload: Payload,

@@ -6,12 +6,14 @@ use std::str::FromStr;
 use domain::{Decimal, MoneyError};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::json::{JsonError, Members};
 
 /// What is wrong with one field. Never shows its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
+    /// `body` or `query` where it is no single one.
     pub(crate) field: String,
     pub(crate) reason: String,
 }

@@ -4,13 +4,44 @@ use domain::{
     Currency, Money, Notification, OrderId, Payload, PaymentId, PaymentMethod, PaymentStatus, Report, TransactionId,
     parse_timestamp, parse_word,
 };
+use utoipa::ToSchema;
 
 use super::FieldError;
 use super::fields::Fields;
 use super::json::Members;
+use crate::openapi::{examples, vocabulary};
 
 const FIELDS: [&str; 9] =
     ["paymentId", "orderId", "status", "event", "paymentMethod", "timestamp", "metadata", "amount", "currency"];
+
+/// The body of a callback. Other fields are ignored; `null` is as good as absent; no name may stand twice.
+#[derive(ToSchema)]
+#[schema(as = Notification, rename_all = "camelCase", examples(examples::notification, examples::partial_refund))]
+#[expect(dead_code, reason = "it describes what is read below")]
+pub(crate) struct NotificationBody {
+    payment_id: vocabulary::PaymentId,
+    order_id: vocabulary::OrderId,
+    status: vocabulary::PaymentStatus,
+    /// Equal to `status`; or `refunded` where `status` is `completed`, which is a partial refund.
+    event: vocabulary::PaymentStatus,
+    payment_method: vocabulary::PaymentMethod,
+    timestamp: vocabulary::GivenTime,
+    metadata: Option<MetadataBody>,
+    /// When present, it must equal what was registered.
+    amount: Option<vocabulary::GivenAmount>,
+    /// When present, it must equal what was registered.
+    currency: Option<vocabulary::CurrencyCode>,
+}
+
+/// What the provider adds.
+#[derive(ToSchema)]
+#[schema(as = Metadata, rename_all = "camelCase")]
+#[expect(dead_code, reason = "it describes what is read below")]
+pub(crate) struct MetadataBody {
+    /// Kept if it is a text of 1 to 255 characters without control characters; left out if not, never refused.
+    #[schema(value_type = Value, required = false)]
+    provider_transaction_id: (),
+}
 
 /// A body that is no notification.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,4 +87,15 @@ pub(crate) fn read_notification(body: &[u8]) -> Result<Notification, InvalidNoti
 fn transaction_id(metadata: &Members<'_>) -> Option<TransactionId> {
     let text: String = serde_json::from_str(metadata.get("providerTransactionId")?.get()).ok()?;
     TransactionId::parse(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openapi::members;
+
+    #[test]
+    fn the_fields_that_are_read_are_those_that_are_described() {
+        assert_eq!(members::<NotificationBody>(), FIELDS.map(str::to_owned).into());
+    }
 }

@@ -3,11 +3,52 @@
 use actix_web::web::Query;
 use domain::{DeliveryId, OrderId, OutcomeKind, PaymentId, parse_timestamp, parse_word};
 use ports::DeliveryFilter;
+use utoipa::IntoParams;
+use utoipa::openapi::Type;
+use utoipa::openapi::schema::{Object, ObjectBuilder};
 
 use super::FieldError;
+use crate::openapi::vocabulary;
 
 const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 500;
+const DELIVERIES_PARAMETERS: [&str; 6] = ["payment", "order", "outcome", "since", "limit", "cursor"];
+const REPLAY_PARAMETERS: [&str; 1] = ["dryRun"];
+
+/// The query of the audit trail.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read below")]
+pub(crate) struct DeliveriesParameters {
+    /// Only those of this payment.
+    payment: Option<vocabulary::PaymentId>,
+    /// Only those of this order.
+    order: Option<vocabulary::OrderId>,
+    /// Only those with this outcome.
+    outcome: Option<vocabulary::Outcome>,
+    /// Only those received at this time or later.
+    since: Option<vocabulary::GivenTime>,
+    /// How many at most.
+    #[param(schema_with = limit, required = false)]
+    limit: Option<i64>,
+    /// The `nextCursor` of the page before.
+    cursor: Option<vocabulary::DeliveryId>,
+}
+
+fn limit() -> Object {
+    let limits = ObjectBuilder::new().minimum(Some(1)).maximum(Some(LIMIT_MAX)).default(Some(LIMIT_DEFAULT.into()));
+    limits.schema_type(Type::Integer).build()
+}
+
+/// The query of a replay.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[expect(dead_code, reason = "it describes what is read below")]
+pub(crate) struct ReplayParameters {
+    /// Whether it is only to be tried: nothing is changed and no entry left.
+    #[param(default = false)]
+    dry_run: Option<bool>,
+}
 
 /// Which page of the audit trail is wanted.
 #[derive(Debug)]
@@ -20,7 +61,7 @@ pub(crate) struct DeliveriesQuery {
 
 /// Reads the query of the audit trail. An empty value is an absent one.
 pub(crate) fn read_deliveries_query(query: &str) -> Result<DeliveriesQuery, Vec<FieldError>> {
-    let mut parameters = Parameters::read(query, &["payment", "order", "outcome", "since", "limit", "cursor"])?;
+    let mut parameters = Parameters::read(query, &DELIVERIES_PARAMETERS)?;
     let limit = parameters.take("limit", |text| {
         let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
         limit.ok_or_else(|| format!("must be a whole number from 1 to {LIMIT_MAX}"))
@@ -40,7 +81,7 @@ pub(crate) fn read_deliveries_query(query: &str) -> Result<DeliveriesQuery, Vec<
 
 /// Reads whether a replay is only to be tried.
 pub(crate) fn read_dry_run(query: &str) -> Result<bool, Vec<FieldError>> {
-    let mut parameters = Parameters::read(query, &["dryRun"])?;
+    let mut parameters = Parameters::read(query, &REPLAY_PARAMETERS)?;
     let dry_run = parameters.take("dryRun", |text| text.parse::<bool>().map_err(|_| "must be true or false"));
     parameters.finish(dry_run.unwrap_or(false))
 }
@@ -73,5 +114,20 @@ impl Parameters {
 
     fn finish<T>(self, value: T) -> Result<T, Vec<FieldError>> {
         if self.errors.is_empty() { Ok(value) } else { Err(self.errors) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names<T: IntoParams>() -> Vec<String> {
+        T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect()
+    }
+
+    #[test]
+    fn the_parameters_that_are_read_are_those_that_are_described() {
+        assert_eq!(names::<DeliveriesParameters>(), DELIVERIES_PARAMETERS);
+        assert_eq!(names::<ReplayParameters>(), REPLAY_PARAMETERS);
     }
 }

@@ -4,9 +4,11 @@ use domain::{
     Currency, InvoiceNumber, Money, OrderId, PaymentId, PaymentMethod, RecordDetails, RedirectUrl, Registration,
     UserId, parse_word,
 };
+use utoipa::ToSchema;
 
 use super::FieldError;
 use super::fields::Fields;
+use crate::openapi::{examples, vocabulary};
 
 const FIELDS: [&str; 9] = [
     "externalPaymentId",
@@ -19,6 +21,27 @@ const FIELDS: [&str; 9] = [
     "invoiceNumber",
     "userId",
 ];
+
+/// The body of a registration. Other fields are ignored and not kept; `null` is as good as absent; no name may
+/// stand twice.
+#[derive(ToSchema)]
+#[schema(as = Registration, rename_all = "camelCase", examples(examples::registration))]
+#[expect(dead_code, reason = "it describes what is read below")]
+pub(crate) struct RegistrationBody {
+    /// Required, unless `paymentId` is there.
+    external_payment_id: Option<vocabulary::PaymentId>,
+    /// Another name for `externalPaymentId`. Where both are there, they must agree.
+    payment_id: Option<vocabulary::PaymentId>,
+    order_id: vocabulary::OrderId,
+    amount: vocabulary::GivenAmount,
+    currency: vocabulary::CurrencyCode,
+    payment_method: vocabulary::PaymentMethod,
+    redirect_url: Option<vocabulary::RedirectUrl>,
+    /// Kept for `invoice`.
+    invoice_number: Option<vocabulary::InvoiceNumber>,
+    /// Kept for `inner`.
+    user_id: Option<vocabulary::UserId>,
+}
 
 /// Reads the body of a registration; the errors are everything that is wrong with it. Fields that are not
 /// known are ignored and not kept: the real client sends an e-mail address.
@@ -62,4 +85,15 @@ fn price(fields: &mut Fields<'_>) -> Option<Money> {
     fields.require("amount");
     let amount = fields.amount("amount");
     Money::new(amount?, currency?).inspect_err(|error| fields.refuse("amount", error)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openapi::members;
+
+    #[test]
+    fn the_fields_that_are_read_are_those_that_are_described() {
+        assert_eq!(members::<RegistrationBody>(), FIELDS.map(str::to_owned).into());
+    }
 }
