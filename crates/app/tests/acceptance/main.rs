@@ -35,6 +35,7 @@ mod connections;
 mod deliveries;
 mod logs;
 mod metrics;
+mod openapi;
 mod outages;
 mod payloads;
 mod reading;
