@@ -20,11 +20,12 @@ demo: ## show the whole life of a payment, on a temporary store or on DATABASE_U
 	cargo build --release --locked
 	cargo run --release --locked --package simulator --bin demo
 
-check: ## what CI runs: format, lints, tests, documentation, alerts
-	@scripts/bootstrap postgres prometheus
+check: ## what CI runs: format, lints, tests, the interface against its description, documentation, alerts
+	@scripts/bootstrap postgres prometheus python
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/with-postgres cargo test --workspace --locked
+	scripts/with-postgres scripts/check-interface
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	scripts/check-observability
 	! git grep -nIE '[[:blank:]]+$$' -- . ':!*.http'
