@@ -62,6 +62,12 @@ impl LogCounts {
         self.count(destination, fate).load(Ordering::Relaxed)
     }
 
+    /// All of these counts.
+    pub fn all(&self) -> impl Iterator<Item = (Destination, Fate, u64)> {
+        let of = |destination| Fate::ALL.map(|fate| (destination, fate, self.get(destination, fate)));
+        Destination::ALL.into_iter().flat_map(of)
+    }
+
     pub(crate) fn add(&self, destination: Destination, fate: Fate, count: u64) {
         self.count(destination, fate).fetch_add(count, Ordering::Relaxed);
     }

@@ -10,6 +10,7 @@ use adapters_logging::{CentralSettings, Format, LogSettings};
 use clap::{Args, ValueEnum};
 use ports::Clock as _;
 use secrecy::SecretString;
+use slog::{KV, Record, Serializer};
 use url::Url;
 
 use crate::clock::SystemClock;
@@ -120,11 +121,44 @@ impl ServiceSettings {
             WebhookAuth::Both => WebhookAuthentication::Both(payment_keys()?, signing_secrets()?),
         })
     }
+}
 
-    /// The word for what callbacks must bear.
-    pub(crate) fn webhook_auth(&self) -> String {
-        self.webhook_auth.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+/// The settings in force, for the log. None of them is a secret.
+impl KV for ServiceSettings {
+    fn serialize(&self, _: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
+        let Self {
+            database_pool_size,
+            bind_address,
+            webhook_auth,
+            response_deadline_ms,
+            body_bytes_max,
+            intake_queue_max,
+            keep_alive_s,
+            logging:
+                LoggingSettings { log_level, log_format, service_name: _, logging_service_url, logging_service_api_path },
+        } = self;
+        serializer.emit_u64("database_pool_size", *database_pool_size)?;
+        serializer.emit_str("bind_address", bind_address)?;
+        serializer.emit_str("webhook_auth", &word(webhook_auth))?;
+        serializer.emit_u64("response_deadline_ms", *response_deadline_ms)?;
+        serializer.emit_u64("body_bytes_max", *body_bytes_max)?;
+        serializer.emit_u64("intake_queue_max", *intake_queue_max)?;
+        serializer.emit_u64("keep_alive_s", *keep_alive_s)?;
+        serializer.emit_str("log_level", &word(log_level))?;
+        if let Some(format) = log_format {
+            serializer.emit_str("log_format", &word(format))?;
+        }
+        if let Some(url) = logging_service_url {
+            serializer.emit_str("logging_service_url", url.as_str())?;
+            serializer.emit_str("logging_service_api_path", logging_service_api_path)?;
+        }
+        Ok(())
     }
+}
+
+/// The word that stands for a value on the command line.
+fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// What is logged, and where to.

@@ -10,12 +10,21 @@ use usecases::GroupCommit;
 use crate::context::Traffic;
 use crate::desk::Desk;
 use crate::metrics::{Metrics, Standing};
+use crate::openapi::problems::OfReading;
 use crate::problem::Problem;
 
 /// How long the ledger may take to say how it stands. The other figures matter most when it cannot.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// `GET /metrics`
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "open",
+    operation_id = "metrics",
+    summary = "What a Prometheus server collects",
+    responses((status = 200, description = "Prometheus's text format", body = String, content_type = "text/plain"), OfReading),
+)]
 pub(crate) async fn show(
     metrics: Data<Arc<Metrics>>,
     readings: Data<LedgerReadings>,

@@ -36,7 +36,7 @@ use crate::problem::{Problem, ProblemDocument};
         super::deliveries::replay,
         super::health::alive,
         super::health::ready,
-        metrics,
+        super::metrics::show,
         show,
         super::docs::page,
         super::docs::file,
@@ -61,15 +61,3 @@ pub(crate) async fn show() -> Result<HttpResponse, Problem> {
     let document = DOCUMENT.as_ref().map_err(|error| Problem::processing_error(error.to_string()))?;
     Ok(HttpResponse::Ok().content_type("application/json").body(document.clone()))
 }
-
-/// `GET /metrics`
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    tag = "open",
-    operation_id = "metrics",
-    summary = "What a Prometheus server collects",
-    responses((status = 200, description = "Prometheus's text format", body = String, content_type = "text/plain"), OfReading),
-)]
-#[expect(dead_code, reason = "its handler is still to come")]
-fn metrics() {}

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use adapters_http::{Desk, Listening, Metrics, ServerSettings, listen};
+use adapters_http::{Desk, Listening, LogRecords, Metrics, ServerSettings, listen};
+use adapters_logging::{Destination, Fate, LogCounts};
 use adapters_postgres::LedgerOptions;
 use anyhow::Context as _;
 use clap::Args;
@@ -16,6 +17,9 @@ use usecases::{CommitObserver, GroupCommit, GroupCommitLimits, ReceiveNotificati
 
 use crate::clock::SystemClock;
 use crate::settings::{self, DatabaseWait, ServiceSettings, SettingsError};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const COMMIT: &str = env!("COMMIT");
 
 /// Callbacks that share a transaction at most: what 64 keep-alive connections can have waiting.
 const BATCH_MAX: usize = 64;
@@ -47,22 +51,22 @@ impl Serve {
         let stdout = io::stdout();
         let (log, log_guard) = adapters_logging::start(self.settings.logging.clone().for_log_into(&stdout)?, stdout)?;
         let system = actix_web::rt::System::new();
-        let served = system.block_on(self.serve(&log));
+        let served = system.block_on(self.serve(&log, log_guard.counts()));
         log_guard.close(LOGGING_MAX, LOGGING_CENTRALLY_MAX);
         served.map(|()| ExitCode::SUCCESS)
     }
 
     /// Wires everything together.
-    async fn serve(self, log: &Logger) -> anyhow::Result<()> {
+    async fn serve(self, log: &Logger, log_counts: Arc<LogCounts>) -> anyhow::Result<()> {
         let Self { settings, database_wait } = self;
         let webhook_authentication = settings.webhook_authentication()?;
         let portal_keys = settings::api_keys("PORTAL_API_KEY")?;
         let operator_keys = settings::api_keys("OPERATOR_API_KEY")?;
         let database_url = Arc::new(settings::database_url()?);
         let mut stop_signals = StopSignals::listen()?;
-        info!(log, "starting"; "database" => %database_url, "webhook_auth" => settings.webhook_auth(),
-            "portal_keys" => ?portal_keys, "operator_keys" => ?operator_keys,
-            "version" => env!("CARGO_PKG_VERSION"), "commit" => env!("COMMIT"));
+        info!(log, "starting"; "version" => VERSION, "commit" => COMMIT, "database" => %database_url,
+            "portal_keys" => ?portal_keys, "operator_keys" => ?operator_keys, &settings,
+            "database_wait_s" => database_wait.duration().as_secs());
 
         let (url, wait) = (Arc::clone(&database_url), database_wait.duration());
         tokio::select! {
@@ -81,7 +85,8 @@ impl Serve {
             batch_max: BATCH_MAX,
             committers: database_url.committers(),
         };
-        let metrics = Arc::new(Metrics::new(Arc::clone(&clock), env!("CARGO_PKG_VERSION"), env!("COMMIT"), Vec::new));
+        let log_records = move || log_counts.all().map(log_records).collect();
+        let metrics = Arc::new(Metrics::new(Arc::clone(&clock), VERSION, COMMIT, log_records));
         let observer: Arc<dyn CommitObserver> = Arc::clone(&metrics) as _;
         let intake = Arc::new(GroupCommit::start(&ledger, limits, observer)?);
         let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
@@ -114,6 +119,10 @@ impl Serve {
         info!(log, "stopped"; "all_settled" => finished.is_ok());
         Ok(())
     }
+}
+
+fn log_records((destination, fate, count): (Destination, Fate, u64)) -> LogRecords {
+    LogRecords { destination: destination.word(), result: fate.word(), count }
 }
 
 /// The signals that tell the service to stop.
