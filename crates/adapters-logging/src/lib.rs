@@ -104,7 +104,6 @@ impl LogGuard {
         if let Some(central) = central {
             central.finish(central_max);
         }
-        room.close();
         // Whoever stands still at the other end of the stream may do so for ever.
         let (done, written) = mpsc::channel::<()>();
         thread::spawn(move || {

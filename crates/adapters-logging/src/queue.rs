@@ -60,7 +60,6 @@ pub(crate) struct Room {
     left: AtomicUsize,
     /// Nothing has moved for as long as anybody waits.
     stalled: AtomicBool,
-    closed: AtomicBool,
     dropped: AtomicU64,
 }
 
@@ -69,7 +68,7 @@ impl Room {
     fn put(&self, try_to_put: impl Fn() -> bool) -> bool {
         // Before it is in: the other end may be quick.
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        if !self.closed.load(Ordering::SeqCst) && (try_to_put() || self.wait_for_room(&try_to_put)) {
+        if try_to_put() || self.wait_for_room(&try_to_put) {
             return true;
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -79,7 +78,7 @@ impl Room {
 
     fn wait_for_room(&self, try_to_put: &impl Fn() -> bool) -> bool {
         let (mut began, mut left) = (Instant::now(), self.left.load(Ordering::SeqCst));
-        while !self.stalled.load(Ordering::SeqCst) && !self.closed.load(Ordering::SeqCst) {
+        while !self.stalled.load(Ordering::SeqCst) {
             if began.elapsed() >= PATIENCE {
                 let left_before = std::mem::replace(&mut left, self.left.load(Ordering::SeqCst));
                 if left.wrapping_sub(left_before) < KEEPING_UP {
@@ -113,11 +112,6 @@ impl Room {
         while self.waiting.load(Ordering::SeqCst) > 0 && began.elapsed() < patience {
             thread::sleep(PAUSE);
         }
-    }
-
-    /// From now on nobody waits and nothing gets in.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
     }
 }
 
@@ -161,7 +155,5 @@ mod tests {
         }
         assert_eq!((room.leave(), room.leave()), (Some(3), None));
         assert!(waits(&room), "now somebody who keeps up may be waited for");
-        room.close();
-        assert!(!waits(&room));
     }
 }
