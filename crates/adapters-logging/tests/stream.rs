@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adapters_logging::{Destination, Fate, LogGuard, LogSettings, start};
+use adapters_logging::{CentralSettings, Destination, Fate, LogGuard, LogSettings, start};
 use serde_json::Value;
 use slog::{Drain as _, Level, Logger, debug, info, o};
 
@@ -144,6 +144,20 @@ fn a_reader_that_stands_still_makes_records_be_dropped_and_then_told_of() {
     assert_eq!(arrived.len() as u64 + dropped, (HELD + SURPLUS + 1) as u64);
     assert!(arrived.is_sorted());
     assert_eq!(arrived.last(), Some(&((HELD + SURPLUS) as u64)));
+}
+
+#[test]
+fn what_does_not_get_into_the_queue_misses_the_central_service_too() {
+    let gate = Gate::default();
+    // Nobody is there, and nothing gets so far.
+    let central = CentralSettings::new("http://127.0.0.1:9/api/logs".parse().expect("a URL"));
+    let (log, guard) = start(settings(Some(central)), gate.clone()).expect("a log");
+    let counts = guard.counts();
+    (0..HELD + 100).for_each(|number| info!(log, "m"; "number" => number));
+    let dropped = Destination::ALL.map(|destination| counts.get(destination, Fate::Dropped));
+    assert!(dropped[0] >= 100 && dropped[0] == dropped[1], "{dropped:?}");
+    gate.open();
+    guard.close(Duration::from_secs(30), Duration::ZERO);
 }
 
 #[test]

@@ -267,7 +267,8 @@ fn no_more_than_ten_thousand_records_wait_for_it() {
 
 #[test]
 fn the_end_comes_in_time_even_if_nothing_answers() {
-    let mut logged = Logged::open();
+    // Whoever is in flight would wait for longer than the service may take to stop.
+    let mut logged = Logged::with(&[("RESPONSE_DEADLINE_MS", "60000")]);
     logged.stage.expect_payment("p", "o");
     logged.central.conduct(Conduct::Hanging);
     let held = logged.stage.store.hold();
@@ -283,7 +284,7 @@ fn the_end_comes_in_time_even_if_nothing_answers() {
 }
 
 #[test]
-fn areader_of_stdout_that_stands_still_does_not_keep_it_from_ending() {
+fn a_reader_of_stdout_that_stands_still_does_not_keep_it_from_ending() {
     let (folder, central) = (folder(), LoggingService::start().expect("a logging service"));
     central.conduct(Conduct::Hanging);
     // Nobody reads this pipe, and it is full.
