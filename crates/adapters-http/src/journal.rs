@@ -199,20 +199,22 @@ pub(crate) struct Answer<'a> {
     pub(crate) took: Duration,
 }
 
+// slog goes through keys from the last to the first, and so do these.
+
 impl KV for &Answer<'_> {
     fn serialize(&self, _: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
         let Answer { route, method, status, problem, took } = self;
-        serializer.emit_str("method", method.as_str())?;
-        serializer.emit_str("route", route)?;
-        serializer.emit_u16("http_status", status.as_u16())?;
+        serializer.emit_f64("duration_ms", millis(*took))?;
         if let Some(problem) = problem {
-            serializer.emit_str("code", problem.kind.code)?;
-            serializer.emit_str("reason", &problem.detail)?;
             if let Some(cause) = &problem.cause {
                 serializer.emit_str("error", &chain(&**cause))?;
             }
+            serializer.emit_str("reason", &problem.detail)?;
+            serializer.emit_str("code", problem.kind.code)?;
         }
-        serializer.emit_f64("duration_ms", millis(*took))
+        serializer.emit_u16("http_status", status.as_u16())?;
+        serializer.emit_str("route", route)?;
+        serializer.emit_str("method", method.as_str())
     }
 }
 
@@ -241,13 +243,13 @@ impl<'a> From<&'a Payload> for Named<'a> {
 impl KV for Named<'_> {
     fn serialize(&self, _: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
         let Self(payment_id, order_id) = self;
-        if let Some(id) = payment_id {
-            serializer.emit_str("payment_id", id.as_str())?;
-        }
         if let Some(id) = order_id {
             serializer.emit_str("order_id", id.as_str())?;
         }
-        Ok(())
+        match payment_id {
+            Some(id) => serializer.emit_str("payment_id", id.as_str()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -258,17 +260,16 @@ struct Said<'a>(&'a Payload);
 impl KV for Said<'_> {
     fn serialize(&self, record: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
         let Payload { status, event, method, .. } = self.0;
-        Named::from(self.0).serialize(record, serializer)?;
-        if let Some(status) = status {
-            serializer.emit_str("status", status.into())?;
+        if let Some(method) = method {
+            serializer.emit_str("payment_method", method.into())?;
         }
         if let Some(event) = event {
             serializer.emit_str("event", event.into())?;
         }
-        if let Some(method) = method {
-            serializer.emit_str("payment_method", method.into())?;
+        if let Some(status) = status {
+            serializer.emit_str("status", status.into())?;
         }
-        Ok(())
+        Named::from(self.0).serialize(record, serializer)
     }
 }
 
@@ -278,8 +279,8 @@ struct Moved(PaymentStatus, PaymentStatus);
 
 impl KV for Moved {
     fn serialize(&self, _: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
-        serializer.emit_str("previous_status", self.0.into())?;
-        serializer.emit_str("new_status", self.1.into())
+        serializer.emit_str("new_status", self.1.into())?;
+        serializer.emit_str("previous_status", self.0.into())
     }
 }
 
@@ -290,23 +291,22 @@ struct Entry<'a>(&'a Delivery, Option<Duration>);
 impl KV for Entry<'_> {
     fn serialize(&self, record: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
         let Self(Delivery { receipt, payload, outcome, previous_status, new_status }, took) = self;
-        serializer.emit_arguments("delivery_id", &format_args!("{}", receipt.delivery_id))?;
-        serializer.emit_str("source", receipt.source.into())?;
-        Said(payload).serialize(record, serializer)?;
-        serializer.emit_str("outcome", outcome.kind().into())?;
-        if let Some(reason) = outcome.reason() {
-            serializer.emit_str("reason", &reason)?;
-        }
-        if let (Some(previous), Some(new)) = (previous_status, new_status) {
-            Moved(*previous, *new).serialize(record, serializer)?;
+        if let Some(took) = took {
+            serializer.emit_f64("duration_ms", millis(*took))?;
         }
         if let Some(name) = &receipt.key_name {
             serializer.emit_str("key_name", name.as_str())?;
         }
-        if let Some(took) = took {
-            serializer.emit_f64("duration_ms", millis(*took))?;
+        if let (Some(previous), Some(new)) = (previous_status, new_status) {
+            Moved(*previous, *new).serialize(record, serializer)?;
         }
-        Ok(())
+        if let Some(reason) = outcome.reason() {
+            serializer.emit_str("reason", &reason)?;
+        }
+        serializer.emit_str("outcome", outcome.kind().into())?;
+        Said(payload).serialize(record, serializer)?;
+        serializer.emit_str("source", receipt.source.into())?;
+        serializer.emit_arguments("delivery_id", &format_args!("{}", receipt.delivery_id))
     }
 }
 

@@ -137,22 +137,22 @@ impl KV for ServiceSettings {
             logging:
                 LoggingSettings { log_level, log_format, service_name: _, logging_service_url, logging_service_api_path },
         } = self;
-        serializer.emit_u64("database_pool_size", *database_pool_size)?;
-        serializer.emit_str("bind_address", bind_address)?;
-        serializer.emit_str("webhook_auth", &word(webhook_auth))?;
-        serializer.emit_u64("response_deadline_ms", *response_deadline_ms)?;
-        serializer.emit_u64("body_bytes_max", *body_bytes_max)?;
-        serializer.emit_u64("intake_queue_max", *intake_queue_max)?;
-        serializer.emit_u64("keep_alive_s", *keep_alive_s)?;
-        serializer.emit_str("log_level", &word(log_level))?;
+        // From the last to the first, as slog goes through keys.
+        if let Some(url) = logging_service_url {
+            serializer.emit_str("logging_service_api_path", logging_service_api_path)?;
+            serializer.emit_str("logging_service_url", url.as_str())?;
+        }
         if let Some(format) = log_format {
             serializer.emit_str("log_format", &word(format))?;
         }
-        if let Some(url) = logging_service_url {
-            serializer.emit_str("logging_service_url", url.as_str())?;
-            serializer.emit_str("logging_service_api_path", logging_service_api_path)?;
-        }
-        Ok(())
+        serializer.emit_str("log_level", &word(log_level))?;
+        serializer.emit_u64("keep_alive_s", *keep_alive_s)?;
+        serializer.emit_u64("intake_queue_max", *intake_queue_max)?;
+        serializer.emit_u64("body_bytes_max", *body_bytes_max)?;
+        serializer.emit_u64("response_deadline_ms", *response_deadline_ms)?;
+        serializer.emit_str("webhook_auth", &word(webhook_auth))?;
+        serializer.emit_str("bind_address", bind_address)?;
+        serializer.emit_u64("database_pool_size", *database_pool_size)
     }
 }
 

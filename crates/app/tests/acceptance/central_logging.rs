@@ -338,7 +338,7 @@ fn people_can_read_the_log() {
     let ended = command(&folder, &["serve"], &[&settings[..], &[("BIND_ADDRESS", &address)]].concat());
     let shown = String::from_utf8_lossy(&ended.stdout);
     let first = shown.lines().next().unwrap_or_default();
-    assert!(first.contains(" INFO  starting, database: ") && first.contains(", version: "), "{shown}");
+    assert!(first.contains(" INFO  starting, version: ") && first.contains(", database: "), "{shown}");
     assert!(!shown.contains('\x1b') && serde_json::from_str::<Value>(first).is_err(), "{shown}");
     // The central service gets what it always gets.
     assert!(central.records().iter().any(|record| record["message"] == "starting"));
