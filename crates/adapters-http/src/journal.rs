@@ -209,7 +209,7 @@ impl KV for &Answer<'_> {
             if let Some(cause) = &problem.cause {
                 serializer.emit_str("error", &chain(&**cause))?;
             }
-            serializer.emit_str("reason", &problem.detail)?;
+            serializer.emit_str("reason", &problem.reason())?;
             serializer.emit_str("code", problem.kind.code)?;
         }
         serializer.emit_u16("http_status", status.as_u16())?;
@@ -259,7 +259,13 @@ struct Said<'a>(&'a Payload);
 
 impl KV for Said<'_> {
     fn serialize(&self, record: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
-        let Payload { status, event, method, .. } = self.0;
+        let Payload { status, event, method, amount, currency, .. } = self.0;
+        if let Some(currency) = currency {
+            serializer.emit_str("currency", currency.code())?;
+        }
+        if let Some(amount) = amount {
+            serializer.emit_arguments("amount", &format_args!("{amount}"))?;
+        }
         if let Some(method) = method {
             serializer.emit_str("payment_method", method.into())?;
         }

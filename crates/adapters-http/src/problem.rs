@@ -185,6 +185,11 @@ impl Problem {
         Self { request_id: Some(request_id.clone()), ..self }
     }
 
+    /// What is wrong, as the log tells it: the bad fields where there are any.
+    pub(crate) fn reason(&self) -> Cow<'_, str> {
+        if self.errors.is_empty() { Cow::Borrowed(&self.detail) } else { Cow::Owned(FieldError::summary(&self.errors)) }
+    }
+
     /// The same after its cause was logged.
     pub(crate) fn without_cause(self) -> Self {
         Self { cause: None, ..self }

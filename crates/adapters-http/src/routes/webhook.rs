@@ -77,7 +77,7 @@ fn read(body: &[u8], journal: &Journal) -> (Reading, Vec<FieldError>) {
             (Reading::Valid(notification), Vec::new())
         }
         Err(InvalidNotification { payload, errors }) => {
-            let reason = summary(&errors);
+            let reason = FieldError::summary(&errors);
             journal.payload_invalid(&payload, &reason);
             (Reading::Invalid { payload, reason }, errors)
         }
@@ -99,10 +99,4 @@ fn answer(settlement: Settlement, errors: Vec<FieldError>) -> Result<SettledDocu
         | Outcome::Ignored
         | Outcome::Unapplied(_) => Ok(settlement.delivery.into()),
     }
-}
-
-/// The bad fields in one line: what an operator sees of a body that is not kept. Short, for only known fields
-/// have errors, and each a few.
-fn summary(errors: &[FieldError]) -> String {
-    errors.iter().map(|error| format!("{}: {}", error.field, error.reason)).collect::<Vec<_>>().join("; ")
 }

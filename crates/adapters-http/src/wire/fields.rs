@@ -22,6 +22,12 @@ impl FieldError {
     pub(crate) fn new(field: &str, reason: impl Display) -> Self {
         Self { field: field.to_owned(), reason: reason.to_string() }
     }
+
+    /// All of them in one line: what an operator sees of a body that is not kept. Short, for only known fields have
+    /// errors, and each a few.
+    pub(crate) fn summary(errors: &[Self]) -> String {
+        errors.iter().map(|error| format!("{}: {}", error.field, error.reason)).collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// The fields of a body, and what was found wrong with them so far.

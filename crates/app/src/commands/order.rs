@@ -21,7 +21,10 @@ pub(crate) struct Order {
 impl Order {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let ledger = settings::database_url()?.ledger_for_command()?;
-        let history = ledger.order(&self.id)?.context("no payment of such an order is registered")?;
+        let history = ledger.order(&self.id)?.context(
+            "no payment of such an order is registered; `payment-callback deliveries --order ID` shows what was said \
+             about it",
+        )?;
         let filter = DeliveryFilter { order: Some(self.id), ..DeliveryFilter::newest(HISTORY_MAX) };
         let deliveries: Vec<DeliveryDocument> = ledger.deliveries(&filter)?.into_iter().map(Into::into).collect();
         self.format.print(&OrderHistoryDocument::from(history), |document| {

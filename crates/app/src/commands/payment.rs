@@ -20,7 +20,9 @@ pub(crate) struct Payment {
 impl Payment {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let ledger = settings::database_url()?.ledger_for_command()?;
-        let history = ledger.payment(&self.id)?.context("no such payment is registered")?;
+        let history = ledger.payment(&self.id)?.context(
+            "no such payment is registered; `payment-callback deliveries --payment ID` shows what was said about it",
+        )?;
         self.format.print(&PaymentHistoryDocument::from(history), |document| {
             output::payment(&document.payment)
                 + &output::order(&document.order)

@@ -10,7 +10,7 @@ use adapters_postgres::LedgerOptions;
 use anyhow::Context as _;
 use clap::Args;
 use ports::Clock;
-use slog::{Logger, info};
+use slog::{Logger, error, info};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use usecases::{CommitObserver, GroupCommit, GroupCommitLimits, ReceiveNotification};
@@ -52,6 +52,9 @@ impl Serve {
         let (log, log_guard) = adapters_logging::start(self.settings.logging.clone().for_log_into(&stdout)?, stdout)?;
         let system = actix_web::rt::System::new();
         let served = system.block_on(self.serve(&log, log_guard.counts()));
+        if let Err(error) = &served {
+            error!(log, "not served"; "error" => format!("{error:#}"));
+        }
         log_guard.close(LOGGING_MAX, LOGGING_CENTRALLY_MAX);
         served.map(|()| ExitCode::SUCCESS)
     }
