@@ -23,10 +23,22 @@ impl ThrowawayDatabase {
         #[expect(clippy::disallowed_methods, reason = "a test has no settings but this one")]
         let server = std::env::var("TEST_DATABASE_URL").expect("set TEST_DATABASE_URL or run `make test`");
         let server = Url::parse(&server).expect("TEST_DATABASE_URL is a URL");
+        Self::create_on(server, "")
+    }
+
+    /// Makes another one just like this one, to which nobody may be connected.
+    ///
+    /// # Panics
+    /// If that fails.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self::create_on(self.server.clone(), &format!("TEMPLATE {} STRATEGY FILE_COPY", self.name))
+    }
+
+    fn create_on(server: Url, options: &str) -> Self {
         let name = format!("throwaway_{}", Uuid::now_v7().simple());
-        let database = Self { server, name };
-        execute(database.server.as_str(), &format!("CREATE DATABASE {}", database.name));
-        database
+        execute(server.as_str(), &format!("CREATE DATABASE {name} {options}"));
+        Self { server, name }
     }
 
     /// Where it is.
