@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test demo check fmt compose-up compose-down
+.PHONY: help run test demo bench check fmt compose-up compose-down
 
 KEYS := PAYMENT_API_KEY PORTAL_API_KEY OPERATOR_API_KEY
 
@@ -29,6 +29,11 @@ check: ## what CI runs: format, lints, tests, the interface against its descript
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	scripts/check-observability
 	! git grep -nIE '[[:blank:]]+$$' -- . ':!*.http'
+
+bench: ## measure everything that docs/performance.md explains; ARGS="--help" says how to measure less
+	@scripts/bootstrap postgres
+	cargo build --release --locked --workspace
+	FSYNC=on scripts/with-postgres target/release/benchmark $(ARGS)
 
 fmt: ## format the code
 	cargo fmt --all

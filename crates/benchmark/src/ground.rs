@@ -1,0 +1,215 @@
+//! Databases full of registered payments that nobody has heard of yet.
+
+use std::fs::{self, File};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use benchmark::payments::{AMOUNT_MINOR, CURRENCY, FACTOR, METHODS, MODULUS, ORDER_ID_FIRST, PAYMENT_ID_FIRST};
+use contracts::postgres::ThrowawayDatabase;
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use tempfile::TempDir;
+
+/// Which database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    Postgres,
+    Sqlite,
+}
+
+impl Store {
+    pub(crate) const ALL: [Self; 2] = [Self::Postgres, Self::Sqlite];
+
+    /// As the keys of the figures have it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
+/// A database with so many payments, of which the first `used` have been settled.
+pub(crate) struct Ground {
+    place: Place,
+    payments: u64,
+    used: u64,
+}
+
+enum Place {
+    Postgres(ThrowawayDatabase),
+    Sqlite(TempDir),
+}
+
+/// What the tables hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
+pub(crate) struct Tally {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) deliveries: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) events: i64,
+    /// Events whose order is paid by their payment, which is completed.
+    #[diesel(sql_type = BigInt)]
+    pub(crate) paid: i64,
+}
+
+impl Tally {
+    /// What they must hold after so many callbacks more, of which so many were news.
+    pub(crate) fn with(self, callbacks: i64, fresh: i64) -> Self {
+        let Self { deliveries, events, paid } = self;
+        Self { deliveries: deliveries + callbacks, events: events + fresh, paid: paid + fresh }
+    }
+}
+
+impl Ground {
+    /// Makes a database and registers payments in it.
+    pub(crate) fn prepare(store: Store, payments: u64, program: &Path) -> anyhow::Result<Self> {
+        let place = match store {
+            Store::Postgres => Place::Postgres(ThrowawayDatabase::create()),
+            Store::Sqlite => Place::Sqlite(TempDir::with_prefix("payment-callback-benchmark.")?),
+        };
+        let ground = Self { place, payments, used: 0 };
+        let migrated = Command::new(program).arg("migrate").env_clear().env("DATABASE_URL", ground.url()).output()?;
+        ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        ground.register().context("registering payments")?;
+        Ok(ground)
+    }
+
+    /// Another database just like this one, on disk.
+    pub(crate) fn copy(&self) -> anyhow::Result<Self> {
+        let place = match &self.place {
+            Place::Postgres(database) => Place::Postgres(database.copy()),
+            Place::Sqlite(folder) => {
+                let copy = TempDir::with_prefix("payment-callback-benchmark.")?;
+                fs::copy(file_in(folder), file_in(&copy))?;
+                File::open(file_in(&copy))?.sync_all()?;
+                Place::Sqlite(copy)
+            }
+        };
+        Ok(Self { place, payments: self.payments, used: self.used })
+    }
+
+    /// As `DATABASE_URL` has it.
+    pub(crate) fn url(&self) -> String {
+        match &self.place {
+            Place::Postgres(database) => database.url(),
+            Place::Sqlite(folder) => format!("sqlite://{}", file_in(folder).display()),
+        }
+    }
+
+    /// How many payments are still open.
+    pub(crate) fn left(&self) -> u64 {
+        self.payments - self.used
+    }
+
+    /// The next payments that are still open, if there are so many.
+    pub(crate) fn take(&mut self, count: u64) -> Option<Range<u64>> {
+        let range = self.used..self.used + count;
+        if range.end > self.payments {
+            return None;
+        }
+        self.used = range.end;
+        Some(range)
+    }
+
+    /// What the tables hold now.
+    pub(crate) fn tally(&self) -> anyhow::Result<Tally> {
+        let query = diesel::sql_query(
+            "SELECT (SELECT count(*) FROM deliveries) AS deliveries, (SELECT count(*) FROM events) AS events, \
+             (SELECT count(*) FROM events e JOIN orders o ON o.order_id = e.order_id \
+              JOIN external_payments p ON p.payment_id = e.payment_id \
+              WHERE o.status = 'paid' AND o.paid_by = e.payment_id AND p.status = 'completed') AS paid",
+        );
+        Ok(match &self.place {
+            Place::Postgres(database) => query.get_result(&mut database.connect())?,
+            Place::Sqlite(folder) => query.get_result(&mut open(folder)?)?,
+        })
+    }
+
+    /// The PostgreSQL database that this is, if it is one.
+    pub(crate) fn postgres(&self) -> Option<&ThrowawayDatabase> {
+        match &self.place {
+            Place::Postgres(database) => Some(database),
+            Place::Sqlite(_) => None,
+        }
+    }
+
+    /// That of the PostgreSQL server.
+    pub(crate) fn server_version(&self) -> anyhow::Result<String> {
+        let database = self.postgres().context("SQLite has no server")?;
+        Ok(diesel::dsl::sql::<Text>("SELECT current_setting('server_version')").get_result(&mut database.connect())?)
+    }
+
+    /// Has everything written out that was written so far, so that it does not happen while something is measured.
+    pub(crate) fn settle_down(&self) {
+        match &self.place {
+            Place::Postgres(database) => database.execute("CHECKPOINT"),
+            Place::Sqlite(_) => {}
+        }
+        rustix::fs::sync();
+    }
+
+    /// Registers all payments at once, each with an order of its own.
+    fn register(&self) -> anyhow::Result<()> {
+        let last = self.payments - 1;
+        match &self.place {
+            Place::Postgres(database) => {
+                let numbers = format!("SELECT n FROM generate_series(0, {last}) AS n");
+                let registrations = registrations(&numbers, "timestamptz '2026-01-01 00:00+00' + n * interval '1 s'");
+                // Without looking up for every row what it refers to.
+                database.execute(&format!("SET session_replication_role = replica; {registrations}"));
+                database.execute("VACUUM (ANALYZE)");
+            }
+            Place::Sqlite(folder) => {
+                let numbers = format!(
+                    "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < {last}) \
+                     SELECT n FROM numbers"
+                );
+                let at = "strftime('%Y-%m-%d %H:%M:%S', 1767225600 + n, 'unixepoch') || '.000000+00:00'";
+                let connection = &mut open(folder)?;
+                connection.batch_execute(
+                    "PRAGMA foreign_keys = OFF; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
+                     PRAGMA cache_size = -1000000",
+                )?;
+                connection.batch_execute(&format!("BEGIN; {} COMMIT; ANALYZE", registrations(&numbers, at)))?;
+                connection.batch_execute("PRAGMA journal_mode = WAL")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Statements that register the payments with these numbers at these times.
+fn registrations(numbers: &str, at: &str) -> String {
+    let id = |first: u64| format!("CAST(n * {FACTOR} % {MODULUS} + {first} AS TEXT)");
+    let (payment, order) = (id(PAYMENT_ID_FIRST), id(ORDER_ID_FIRST));
+    let count = METHODS.len();
+    let method: String =
+        METHODS.iter().zip(0..).map(|(method, place)| format!(" WHEN {place} THEN '{method}'")).collect();
+    let mut statements = format!(
+        "INSERT INTO orders (order_id, amount_minor, currency, status, created_at, updated_at) \
+         SELECT {order}, {AMOUNT_MINOR}, '{CURRENCY}', 'pending', {at}, {at} FROM ({numbers}) AS numbers; \
+         INSERT INTO external_payments \
+         (payment_id, order_id, method, amount_minor, currency, status, created_at, updated_at) \
+         SELECT {payment}, {order}, CASE n % {count}{method} END, {AMOUNT_MINOR}, '{CURRENCY}', 'pending', {at}, {at} \
+         FROM ({numbers}) AS numbers; "
+    );
+    for method in ["paypal", "webpay", "inner", "invoice"] {
+        statements.push_str(&format!(
+            "INSERT INTO {method}_payments (payment_id, status) \
+             SELECT payment_id, status FROM external_payments WHERE method = '{method}'; "
+        ));
+    }
+    statements
+}
+
+fn file_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("ledger.sqlite3")
+}
+
+fn open(folder: &TempDir) -> anyhow::Result<SqliteConnection> {
+    Ok(SqliteConnection::establish(&file_in(folder).to_string_lossy())?)
+}

@@ -1,0 +1,125 @@
+//! The yardstick: what PostgreSQL's own client does in the same tables, with the same reads and writes for one
+//! callback as one transaction of their own.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use benchmark::payments::{FACTOR, MODULUS, ORDER_ID_FIRST, PAYMENT_ID_FIRST};
+use hdrhistogram::Histogram;
+use tempfile::TempDir;
+
+use crate::ground::Ground;
+use crate::usage::PostgresProcesses;
+
+/// The script of a callback. Every client counts for itself, and together they take one payment after the other.
+fn script() -> String {
+    let order_id_offset = ORDER_ID_FIRST - PAYMENT_ID_FIRST;
+    format!(
+        r"\set n :n + 1
+\set number :first + :n * :clients + :client_id
+\set payment :number * {FACTOR} % {MODULUS} + {PAYMENT_ID_FIRST}
+\set order :payment + {order_id_offset}
+BEGIN;
+SELECT payment_id, order_id, method, amount_minor, currency, status, redirect_url, transaction_id, created_at, updated_at, paid_at FROM external_payments WHERE payment_id = :payment FOR NO KEY UPDATE;
+SELECT order_id, amount_minor, currency, status, paid_by, paid_at, created_at, updated_at FROM orders WHERE order_id = :order FOR NO KEY UPDATE;
+UPDATE webpay_payments SET status = 'completed', transaction_id = :number WHERE payment_id = :payment;
+UPDATE external_payments SET status = 'completed', transaction_id = :number, updated_at = now(), paid_at = now() WHERE payment_id = :payment;
+UPDATE orders SET status = 'paid', paid_by = :payment, paid_at = now(), updated_at = now() WHERE order_id = :order;
+INSERT INTO deliveries (delivery_id, received_at, source, payment_id, order_id, status, event, method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, previous_status, new_status) VALUES (lpad(:number, 32, '0')::uuid, now(), 'callback', :payment, :order, 'completed', 'completed', 'webpay', NULL, NULL, now(), :number, '\x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f', 'k-01234567', '01920000-0000-7000-8000-000000000000', 'completed', NULL, 'pending', 'completed');
+INSERT INTO events (kind, order_id, payment_id, paid_at, created_at) VALUES ('order.paid', :order, :payment, now(), now());
+COMMIT;
+"
+    )
+}
+
+/// pgbench, where it is.
+pub(crate) struct Pgbench {
+    program: PathBuf,
+}
+
+/// What came of a run.
+pub(crate) struct Ran {
+    pub(crate) per_second: f64,
+    /// What the server's processes needed of the processors, per transaction.
+    pub(crate) database_cpu: Option<Duration>,
+    /// In microseconds. With a rate they count from when the transaction was to begin.
+    pub(crate) latencies: Histogram<u64>,
+}
+
+impl Pgbench {
+    /// Finds it beside the server's programs or in `PATH`.
+    pub(crate) fn find() -> anyhow::Result<Self> {
+        let beside = Command::new("scripts/with-postgres").arg("--bindir").output().ok();
+        let beside = beside.and_then(|output| Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim())));
+        #[expect(clippy::disallowed_methods, reason = "where programs are is no setting")]
+        let path = env::var_os("PATH").unwrap_or_default();
+        let mut folders = beside.into_iter().chain(env::split_paths(&path).collect::<Vec<_>>());
+        let program = folders.find_map(|folder| Some(folder.join("pgbench")).filter(|program| program.is_file()));
+        Ok(Self { program: program.context("pgbench is not there: scripts/bootstrap postgres")? })
+    }
+
+    /// Settles so many payments with so many clients, at most so many a second.
+    pub(crate) fn settle(
+        &self,
+        ground: &mut Ground,
+        clients: u64,
+        payments: u64,
+        rate: Option<f64>,
+    ) -> anyhow::Result<Ran> {
+        let transactions = payments / clients;
+        let first = ground.take(transactions * clients).context("too few payments")?.start;
+        let folder = TempDir::with_prefix("payment-callback-benchmark.")?;
+        let (file, log) = (folder.path().join("callback.sql"), folder.path().join("log"));
+        fs::write(&file, script())?;
+        let before = ground.tally()?;
+        ground.settle_down();
+        let processes = PostgresProcesses::of(ground);
+        let cpu = || processes.and_then(PostgresProcesses::cpu);
+        let mut command = Command::new(&self.program);
+        command
+            .args(["--no-vacuum", "--protocol=prepared", "--log", "--define=n=-1"])
+            .arg(format!("--define=first={first}"))
+            .arg(format!("--define=clients={clients}"))
+            .arg(format!("--client={clients}"))
+            .arg(format!("--jobs={}", clients.min(2)))
+            .arg(format!("--transactions={transactions}"))
+            .args(rate.map(|rate| format!("--rate={rate:.1}")))
+            .args([OsStr::new("--file"), file.as_os_str(), OsStr::new("--log-prefix"), log.as_os_str()])
+            .arg(ground.url());
+        let cpu_before = cpu();
+        let output = command.output()?;
+        let cpu_after = cpu();
+        let (said, complained) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+        ensure!(output.status.success(), "pgbench failed: {said}{complained}");
+        let per_second = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        let after = ground.tally()?;
+        let settled = i64::try_from(transactions * clients)?;
+        ensure!(after == before.with(settled, settled), "pgbench settled something else: {before:?} {after:?}");
+        Ok(Ran {
+            per_second: per_second.context("pgbench says no tps")?,
+            database_cpu: cpu_after.zip(cpu_before).map(|(after, before)| (after - before).div_f64(settled as f64)),
+            latencies: latencies(&folder)?,
+        })
+    }
+}
+
+/// Those that it has written down, one transaction a line.
+fn latencies(folder: &TempDir) -> anyhow::Result<Histogram<u64>> {
+    let mut latencies = Histogram::new_with_bounds(1, 60_000_000, 3)?;
+    for entry in fs::read_dir(folder.path())? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with("log.") {
+            continue;
+        }
+        for line in fs::read_to_string(entry.path())?.lines() {
+            let micros = line.split(' ').nth(2).context("a line with a time")?;
+            latencies.saturating_record(micros.parse::<u64>()?.max(1));
+        }
+    }
+    Ok(latencies)
+}

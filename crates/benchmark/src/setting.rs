@@ -1,0 +1,88 @@
+//! Where everything takes place: the programs, and the databases on which they are let loose.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+
+use anyhow::anyhow;
+use simulator::program_beside;
+
+use crate::ground::{Ground, Store};
+use crate::pgbench::{Pgbench, Ran};
+use crate::trial::{Measured, Trial};
+
+/// How many payments are registered.
+const PAYMENTS: u64 = 200_000;
+
+/// The programs and the databases.
+pub(crate) struct Setting {
+    pub(crate) program: PathBuf,
+    pub(crate) bare: PathBuf,
+    pgbench: Pgbench,
+    postgres: Prepared,
+    sqlite: Prepared,
+}
+
+/// A database as it was filled, and the copy that is in use.
+struct Prepared {
+    template: Ground,
+    ground: Ground,
+}
+
+impl Setting {
+    /// Finds the programs and fills the databases, both at a time.
+    pub(crate) fn prepare() -> anyhow::Result<Self> {
+        let (program, bare) = (program_beside("payment-callback")?, program_beside("bare")?);
+        let pgbench = Pgbench::find()?;
+        let prepare = |store| {
+            let template = Ground::prepare(store, PAYMENTS, &program)?;
+            let ground = template.copy()?;
+            anyhow::Ok(Prepared { template, ground })
+        };
+        let (postgres, sqlite) = thread::scope(|scope| {
+            let sqlite = scope.spawn(|| prepare(Store::Sqlite));
+            (prepare(Store::Postgres), sqlite.join().unwrap_or_else(|_| Err(anyhow!("preparing SQLite failed"))))
+        });
+        Ok(Self { postgres: postgres?, sqlite: sqlite?, program, bare, pgbench })
+    }
+
+    /// A database with at least so many open payments; a fresh one if need be.
+    pub(crate) fn ground(&mut self, store: Store, payments: u64) -> anyhow::Result<&mut Ground> {
+        let Prepared { template, ground } = match store {
+            Store::Postgres => &mut self.postgres,
+            Store::Sqlite => &mut self.sqlite,
+        };
+        if ground.left() < payments {
+            *ground = template.copy()?;
+        }
+        Ok(ground)
+    }
+
+    /// Lets the service settle callbacks.
+    pub(crate) fn run(&mut self, store: Store, trial: Trial<'_>) -> anyhow::Result<Measured> {
+        let program = self.program.clone();
+        trial.run(&program, self.ground(store, trial.payments())?)
+    }
+
+    /// Lets pgbench settle so many payments with so many clients, at most so many a second.
+    pub(crate) fn pgbench(&mut self, clients: u64, payments: u64, rate: Option<f64>) -> anyhow::Result<Ran> {
+        self.ground(Store::Postgres, payments)?;
+        self.pgbench.settle(&mut self.postgres.ground, clients, payments, rate)
+    }
+
+    /// Which program was measured, against what, and where.
+    pub(crate) fn description(&self) -> anyhow::Result<String> {
+        let version = Command::new(&self.program).arg("--version").output()?;
+        let processors = thread::available_parallelism()?;
+        let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+        Ok(format!(
+            "{}, PostgreSQL {}, on {processors} processors ({}), Linux {}",
+            String::from_utf8_lossy(&version.stdout).trim(),
+            self.postgres.ground.server_version()?,
+            model.unwrap_or("unknown"),
+            rustix::system::uname().release().to_string_lossy(),
+        ))
+    }
+}
