@@ -159,9 +159,16 @@ impl Ground {
             Place::Postgres(database) => {
                 let numbers = format!("SELECT n FROM generate_series(0, {last}) AS n");
                 let registrations = registrations(&numbers, "timestamptz '2026-01-01 00:00+00' + n * interval '1 s'");
-                // Without looking up for every row what it refers to.
-                database.execute(&format!("SET session_replication_role = replica; {registrations}"));
-                database.execute("VACUUM (ANALYZE)");
+                // Without looking up for every row what it refers to, and with indexes that are built afterwards:
+                // that takes a third of the time.
+                let connection = &mut database.connect();
+                connection.batch_execute(&format!(
+                    "UPDATE pg_index SET indisready = false, indisvalid = false WHERE indrelid IN \
+                     (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace); \
+                     SET session_replication_role = replica; SET maintenance_work_mem = '256MB'; {registrations}"
+                ))?;
+                connection.batch_execute("REINDEX SCHEMA public")?;
+                connection.batch_execute("VACUUM (ANALYZE)")?;
             }
             Place::Sqlite(folder) => {
                 let numbers = format!(
@@ -170,11 +177,16 @@ impl Ground {
                 );
                 let at = "strftime('%Y-%m-%d %H:%M:%S', 1767225600 + n, 'unixepoch') || '.000000+00:00'";
                 let connection = &mut open(folder)?;
+                let indexes = indexes(connection)?;
+                let (without, with) = indexes.iter().fold((String::new(), String::new()), |(without, with), index| {
+                    (format!("{without} DROP INDEX {};", index.name), format!("{with} {};", index.sql))
+                });
                 connection.batch_execute(
                     "PRAGMA foreign_keys = OFF; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
                      PRAGMA cache_size = -1000000",
                 )?;
-                connection.batch_execute(&format!("BEGIN; {} COMMIT; ANALYZE", registrations(&numbers, at)))?;
+                let registrations = registrations(&numbers, at);
+                connection.batch_execute(&format!("BEGIN; {without} {registrations} {with} COMMIT; ANALYZE"))?;
                 connection.batch_execute("PRAGMA journal_mode = WAL")?;
             }
         }
@@ -204,6 +216,20 @@ fn registrations(numbers: &str, at: &str) -> String {
         ));
     }
     statements
+}
+
+/// How an index of an SQLite database is made.
+#[derive(QueryableByName)]
+struct Index {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    sql: String,
+}
+
+/// Those that belong to no constraint.
+fn indexes(connection: &mut SqliteConnection) -> QueryResult<Vec<Index>> {
+    diesel::sql_query("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").load(connection)
 }
 
 fn file_in(folder: &TempDir) -> PathBuf {

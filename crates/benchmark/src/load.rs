@@ -213,7 +213,7 @@ impl<'a> Answer<'a> {
         let mut headers = head.split("\r\n").filter_map(|line| line.split_once(": "));
         let length = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         let (_, length) = length.with_context(|| format!("an answer without a length: {head}"))?;
-        Ok((body.len() >= length.parse()?).then_some(Self { head, body }))
+        Ok((body.len() >= length.parse::<usize>()?).then_some(Self { head, body }))
     }
 
     fn check(&self, request: &Request) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use simulator::program_beside;
 use crate::ground::{Ground, Store};
 use crate::pgbench::{Pgbench, Ran};
 use crate::trial::{Measured, Trial};
+use crate::usage::Bystanders;
 
 /// How many payments are registered.
 const PAYMENTS: u64 = 200_000;
@@ -22,6 +23,7 @@ pub(crate) struct Setting {
     pgbench: Pgbench,
     postgres: Prepared,
     sqlite: Prepared,
+    bystanders: Bystanders,
 }
 
 /// A database as it was filled, and the copy that is in use.
@@ -44,7 +46,9 @@ impl Setting {
             let sqlite = scope.spawn(|| prepare(Store::Sqlite));
             (prepare(Store::Postgres), sqlite.join().unwrap_or_else(|_| Err(anyhow!("preparing SQLite failed"))))
         });
-        Ok(Self { postgres: postgres?, sqlite: sqlite?, program, bare, pgbench })
+        let (postgres, sqlite) = (postgres?, sqlite?);
+        let bystanders = Bystanders::watch(&postgres.ground);
+        Ok(Self { program, bare, pgbench, postgres, sqlite, bystanders })
     }
 
     /// A database with at least so many open payments; a fresh one if need be.
@@ -77,8 +81,9 @@ impl Setting {
         let processors = thread::available_parallelism()?;
         let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+        let bystanders = self.bystanders.percent().map_or_else(|| "?".to_owned(), |percent| format!("{percent:.0}"));
         Ok(format!(
-            "{}, PostgreSQL {}, on {processors} processors ({}), Linux {}",
+            "{}, PostgreSQL {}, on {processors} processors ({}) of which others took {bystanders} %, Linux {}",
             String::from_utf8_lossy(&version.stdout).trim(),
             self.postgres.ground.server_version()?,
             model.unwrap_or("unknown"),

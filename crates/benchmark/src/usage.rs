@@ -2,7 +2,8 @@
 //! not tell is `None`.
 
 use std::fs;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable};
@@ -67,6 +68,41 @@ impl PostgresProcesses {
     }
 }
 
+/// How busy the machine is with things that are none of ours.
+pub(crate) struct Bystanders {
+    postgres: Option<PostgresProcesses>,
+    since: Instant,
+    used: Option<Duration>,
+}
+
+impl Bystanders {
+    /// Looks from now on.
+    pub(crate) fn watch(ground: &Ground) -> Self {
+        let postgres = PostgresProcesses::of(ground);
+        Self { postgres, since: Instant::now(), used: Self::used(postgres) }
+    }
+
+    /// How much of all processors they have taken, in percent.
+    pub(crate) fn percent(&self) -> Option<f64> {
+        let used = Self::used(self.postgres)?.checked_sub(self.used?)?;
+        let processors = thread::available_parallelism().ok()?.get() as f64;
+        Some(100.0 * used.as_secs_f64() / self.since.elapsed().as_secs_f64() / processors)
+    }
+
+    /// What everybody has used of the processors, without this process, its children and the database's server.
+    fn used(postgres: Option<PostgresProcesses>) -> Option<Duration> {
+        let everybody = fs::read_to_string("/proc/stat").ok()?;
+        let everybody = everybody.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+        let fields: Vec<u64> = everybody.filter_map(|ticks| ticks.parse().ok()).collect();
+        let [user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen, ..] = fields[..] else {
+            return None;
+        };
+        let everybody = of_ticks(user + nice + system + interrupts + soft_interrupts + stolen);
+        let Stat { own, ended_children, .. } = Stat::of(std::process::id())?;
+        everybody.checked_sub(own + ended_children + postgres?.cpu()?)
+    }
+}
+
 /// What a PostgreSQL server has written ahead.
 #[derive(Debug, Clone, Copy, QueryableByName)]
 pub(crate) struct WalUsage {
@@ -123,9 +159,7 @@ impl Stat {
         let (name, rest) = text.split_once('(')?.1.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split(' ').collect();
         let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-        let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
-        let time =
-            |user, system| Some(Duration::from_secs_f64((number(user)? + number(system)?) as f64 / ticks_per_second));
+        let time = |user, system| Some(of_ticks(number(user)? + number(system)?));
         Some(Self {
             name: name.to_owned(),
             parent: number(1)?.try_into().ok()?,
@@ -133,6 +167,11 @@ impl Stat {
             ended_children: time(13, 14)?,
         })
     }
+}
+
+/// The time in which Linux counts what processors do.
+fn of_ticks(ticks: u64) -> Duration {
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// The number behind this name at the beginning of a line.
