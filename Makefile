@@ -20,17 +20,18 @@ demo: ## show the whole life of a payment, on a temporary store or on DATABASE_U
 	cargo build --release --locked
 	cargo run --release --locked --package simulator --bin demo
 
-check: ## what CI runs: format, lints, tests, the interface against its description, documentation, alerts
-	@scripts/bootstrap postgres prometheus python
+check: ## what CI runs: format, lints, tests, the interface against its description, instruction counts, documentation, alerts
+	@scripts/bootstrap postgres prometheus python valgrind
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/with-postgres cargo test --workspace --locked
 	scripts/with-postgres scripts/check-interface
+	scripts/check-instructions
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	scripts/check-observability
 	! git grep -nIE '[[:blank:]]+$$' -- . ':!*.http'
 
-bench: ## measure everything that docs/performance.md explains; ARGS="--help" says how to measure less
+bench: ## measure what docs/performance.md explains; ARGS="--only closed --rounds 1" for a minute
 	@scripts/bootstrap postgres
 	cargo build --release --locked --workspace
 	FSYNC=on scripts/with-postgres target/release/benchmark $(ARGS)

@@ -41,6 +41,15 @@ impl ApiKeys {
         self.digests.is_empty()
     }
 
+    /// What this key is called, if it is one of them.
+    #[must_use]
+    pub fn name_of(&self, key: &[u8]) -> Option<KeyName> {
+        let digest = sha256(key);
+        // Every key is looked at, and each in constant time.
+        let known = self.digests.iter().fold(Choice::from(0), |known, key| known | key.ct_eq(&digest));
+        bool::from(known).then(|| KeyName::from_sha256(&digest))
+    }
+
     /// What the keys are called.
     pub(crate) fn names(&self) -> Vec<KeyName> {
         self.digests.iter().map(KeyName::from_sha256).collect()
@@ -52,14 +61,7 @@ impl ApiKeys {
         let (Some(key), None) = (given.next(), given.next()) else {
             return Err(Problem::unauthorized("one X-API-Key header is needed"));
         };
-        let digest = sha256(key.as_bytes());
-        // Every key is looked at, and each in constant time.
-        let known = self.digests.iter().fold(Choice::from(0), |known, key| known | key.ct_eq(&digest));
-        if known.into() {
-            Ok(KeyName::from_sha256(&digest))
-        } else {
-            Err(Problem::unauthorized("the X-API-Key is not known here"))
-        }
+        self.name_of(key.as_bytes()).ok_or_else(|| Problem::unauthorized("the X-API-Key is not known here"))
     }
 }
 

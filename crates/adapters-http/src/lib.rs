@@ -18,3 +18,4 @@ pub use authentication::{ApiKeys, SigningSecretError, SigningSecrets, WebhookAut
 pub use desk::Desk;
 pub use metrics::{LogRecords, Metrics};
 pub use server::{Listening, ServerSettings, Stop, listen};
+pub use wire::{FieldError, InvalidNotification, read_notification};

@@ -12,10 +12,11 @@ use super::json::{JsonError, Members};
 
 /// What is wrong with one field. Never shows its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct FieldError {
+pub struct FieldError {
     /// `body` or `query` where it is no single one.
-    pub(crate) field: String,
-    pub(crate) reason: String,
+    pub field: String,
+    /// What it must be.
+    pub reason: String,
 }
 
 impl FieldError {

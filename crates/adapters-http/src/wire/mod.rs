@@ -6,7 +6,8 @@ mod notification;
 mod query;
 mod registration;
 
-pub(crate) use fields::FieldError;
-pub(crate) use notification::{InvalidNotification, NotificationBody, read_notification};
+pub use fields::FieldError;
+pub(crate) use notification::NotificationBody;
+pub use notification::{InvalidNotification, read_notification};
 pub(crate) use query::{DeliveriesParameters, DeliveriesQuery, ReplayParameters, read_deliveries_query, read_dry_run};
 pub(crate) use registration::{RegistrationBody, read_registration};

@@ -45,15 +45,18 @@ pub(crate) struct MetadataBody {
 
 /// A body that is no notification.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct InvalidNotification {
+pub struct InvalidNotification {
     /// What could be read all the same.
-    pub(crate) payload: Payload,
+    pub payload: Payload,
     /// Everything that is wrong with it.
-    pub(crate) errors: Vec<FieldError>,
+    pub errors: Vec<FieldError>,
 }
 
 /// Reads the body of a callback. Fields that are not known are ignored: real senders add some.
-pub(crate) fn read_notification(body: &[u8]) -> Result<Notification, InvalidNotification> {
+///
+/// # Errors
+/// [`InvalidNotification`], with every field that is wrong.
+pub fn read_notification(body: &[u8]) -> Result<Notification, InvalidNotification> {
     let mut fields = Fields::of_body(body, &FIELDS)
         .map_err(|error| InvalidNotification { payload: Payload::default(), errors: vec![error] })?;
     let payload = Payload {
