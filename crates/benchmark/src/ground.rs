@@ -124,7 +124,13 @@ impl Ground {
               WHERE o.status = 'paid' AND o.paid_by = e.payment_id AND p.status = 'completed') AS paid",
         );
         Ok(match &self.place {
-            Place::Postgres(database) => query.get_result(&mut database.connect())?,
+            Place::Postgres(database) => {
+                let connection = &mut database.connect();
+                // Few events among many payments: each is to be looked up, whatever the planner makes of tables that
+                // nobody has analyzed.
+                connection.batch_execute("SET enable_hashjoin = off; SET enable_mergejoin = off")?;
+                query.get_result(connection)?
+            }
             Place::Sqlite(folder) => query.get_result(&mut open(folder)?)?,
         })
     }
