@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_web::rt::System;
 use adapters_http::{ApiKeys, Desk, Listening, Metrics, ServerSettings, WebhookAuthentication, listen};
+use adapters_logging::{Format, LogSettings};
 use benchmark::payments::{order_id_of, price};
 use chrono::{DateTime, SubsecRound as _, Utc};
 use domain::{
@@ -19,13 +20,19 @@ use slog::{Level, info};
 use usecases::{GroupCommit, GroupCommitLimits, ReceiveNotification};
 
 fn main() -> anyhow::Result<()> {
-    let (log, _guard) =
-        adapters_logging::json_logger(std::io::stdout(), Level::Info, "bare".to_owned(), || SystemClock.now());
+    let log_settings = LogSettings {
+        level: Level::Info,
+        service: "bare".to_owned(),
+        format: Format::Json,
+        central: None,
+        now: || SystemClock.now(),
+    };
+    let (log, _guard) = adapters_logging::start(log_settings, std::io::stdout())?;
     #[expect(clippy::disallowed_methods, reason = "this program has no settings but this one")]
     let key = std::env::var("PAYMENT_API_KEY")?;
     let ledger: Arc<dyn Ledger> = Arc::new(Forgetful { price: price()? });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let metrics = Arc::new(Metrics::new(Arc::clone(&clock), env!("CARGO_PKG_VERSION"), "bare"));
+    let metrics = Arc::new(Metrics::new(Arc::clone(&clock), env!("CARGO_PKG_VERSION"), "bare", Vec::new));
     let limits = GroupCommitLimits { queue_max: 4096, batch_max: 64, committers: 2 };
     let intake = Arc::new(GroupCommit::start(&ledger, limits, Arc::clone(&metrics) as _)?);
     let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
