@@ -77,7 +77,7 @@ impl Pgbench {
         let (file, log) = (folder.path().join("callback.sql"), folder.path().join("log"));
         fs::write(&file, script())?;
         let before = ground.tally()?;
-        ground.settle_down();
+        ground.settle_down()?;
         let processes = PostgresProcesses::of(ground);
         let cpu = || processes.and_then(PostgresProcesses::cpu);
         let mut command = Command::new(&self.program);

@@ -76,7 +76,7 @@ impl Trial<'_> {
         let requests = if self.duplicates { mostly_duplicates(fresh, warm_up.clone()) } else { completions(fresh) };
         let url = ground.url();
         let settings = [&[("DATABASE_URL", url.as_str())], self.settings].concat();
-        ground.settle_down();
+        ground.settle_down()?;
         let (tally_before, wal_before) = (ground.tally()?, WalUsage::of(ground)?);
         let start = |_| Server::start(program, &settings);
         let servers = (0..self.replicas).map(start).collect::<anyhow::Result<Vec<_>>>()?;
