@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
 use actix_web::http::header::HeaderValue;
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
 use domain::{KeyName, RequestId};
@@ -83,6 +83,37 @@ impl Drop for InFlight {
     }
 }
 
+/// A request that has no answer yet. If it never gets one, its caller has gone, and that is noted instead.
+struct Unanswered {
+    journal: Journal,
+    route: String,
+    method: Method,
+    started: Instant,
+    noted: bool,
+}
+
+impl Unanswered {
+    fn new(request: &ServiceRequest, journal: Journal, started: Instant) -> Self {
+        let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
+        Self { journal, route, method: request.method().clone(), started, noted: false }
+    }
+
+    /// This is the answer.
+    fn note(mut self, status: StatusCode, problem: Option<&Problem>) {
+        let (route, method, took) = (&*self.route, &self.method, self.started.elapsed());
+        self.journal.answered(&Answer { route, method, status, problem, took });
+        self.noted = true;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if !self.noted {
+            self.journal.not_answered(&self.route, &self.method, self.started.elapsed());
+        }
+    }
+}
+
 /// What the middleware needs to know.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
@@ -102,32 +133,28 @@ pub(crate) async fn surround<B: MessageBody + 'static>(
     let surroundings = surroundings.ok_or_else(|| Problem::processing_error("the server is not set up"))?;
     let request_id = request_id(&request);
     let journal = Journal::new(&surroundings.log, Arc::clone(&surroundings.metrics), &request_id);
-    let method = request.method().clone();
-    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
+    let unanswered = Unanswered::new(&request, journal.clone(), started);
     request.extensions_mut().insert(InFlight::begin(Arc::clone(&surroundings.traffic)));
-    request.extensions_mut().insert(Context { request_id: request_id.clone(), journal: journal.clone() });
+    request.extensions_mut().insert(Context { request_id: request_id.clone(), journal });
 
     let answered = tokio::time::timeout(surroundings.response_deadline, next.call(request)).await;
     let answered = answered.unwrap_or_else(|_| Err(Problem::too_slow().into()));
-    let note = |status, problem| {
-        journal.answered(&Answer { route: &route, method: &method, status, problem, took: started.elapsed() });
-    };
     let mut response = match answered {
         Ok(response) => match response.response().error().map(Problem::from_error) {
             None => {
-                note(response.status(), None);
+                unanswered.note(response.status(), None);
                 response.map_into_left_body()
             }
             Some(problem) => {
                 let problem = problem.of_request(&request_id);
-                note(problem.kind.status, Some(&problem));
+                unanswered.note(problem.kind.status, Some(&problem));
                 let (request, _) = response.into_parts();
                 ServiceResponse::new(request, problem.error_response()).map_into_right_body()
             }
         },
         Err(error) => {
             let problem = Problem::from_error(&error).of_request(&request_id);
-            note(problem.kind.status, Some(&problem));
+            unanswered.note(problem.kind.status, Some(&problem));
             // The request is gone with its handler: the error itself is the answer.
             return Err(problem.into());
         }

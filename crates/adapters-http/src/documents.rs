@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{Delivery, ExternalPayment, MethodRecord, Money, Order, Payload, PaymentStatus, Receipt, Settlement};
-use ports::{OrderHistory, PaymentHistory, RecordedPayment};
+use ports::{LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
 use serde::Serialize;
 use usecases::{Registered, Replay};
 use utoipa::ToSchema;
@@ -396,15 +396,17 @@ pub struct ReplayDocument {
     pub order: Option<OrderDocument>,
 }
 
-impl From<Replay> for ReplayDocument {
-    fn from(replay: Replay) -> Self {
+impl TryFrom<Replay> for ReplayDocument {
+    type Error = LedgerError;
+
+    fn try_from(replay: Replay) -> Result<Self, LedgerError> {
         let Replay { dry_run, settlement, afterwards } = replay;
         let outcome = settlement.delivery.outcome.kind().into();
         let mut delivery = DeliveryDocument::from(settlement.delivery);
         if dry_run {
             delivery.delivery_id = None;
         }
-        let (payment, order) = afterwards.unzip();
-        Self { outcome, dry_run, delivery, payment: payment.map(Into::into), order: order.map(Into::into) }
+        let (payment, order) = afterwards?.unzip();
+        Ok(Self { outcome, dry_run, delivery, payment: payment.map(Into::into), order: order.map(Into::into) })
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use domain::{
-    Cancellation, Delivery, KeyName, Notification, OrderId, Outcome, Payload, PaymentId, PaymentStatus, Registration,
-    RequestId, Settlement,
+    Cancellation, Delivery, DeliveryId, KeyName, Notification, OrderId, Outcome, Payload, PaymentId, PaymentStatus,
+    Registration, RequestId, Settlement,
 };
 use slog::{Drain as _, KV, Logger, Record, Serializer, debug, error, info, o, warn};
 use usecases::{Caller, Registered, Replay};
@@ -16,6 +16,9 @@ use usecases::{Caller, Registered, Replay};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::routes::WEBHOOK;
+
+/// What stands for the status of an answer that nobody waited for, as web servers have it.
+const CALLER_GONE: &str = "499";
 
 /// How much of an error's text is logged, in bytes: others' texts have no limit.
 const ERROR_BYTES_MAX: usize = 4096;
@@ -139,6 +142,20 @@ impl Journal {
         problem.without_cause()
     }
 
+    /// Something else could not be done; likewise.
+    pub(crate) fn not_done(
+        &self,
+        payment_id: Option<&PaymentId>,
+        order_id: Option<&OrderId>,
+        problem: Problem,
+        took: Duration,
+    ) -> Problem {
+        let error = problem.cause.as_deref().map_or_else(|| problem.detail.to_string(), chain);
+        error!(self.log, "request not carried out"; Named(payment_id, order_id), "error" => error,
+            "duration_ms" => millis(took));
+        problem.without_cause()
+    }
+
     /// A registration, and what came of the notifications that had waited for it.
     pub(crate) fn registered(
         &self,
@@ -161,20 +178,24 @@ impl Journal {
     }
 
     /// A stored delivery was applied again, or only tried.
-    pub(crate) fn replayed(&self, replay: &Replay, took: Duration) {
+    pub(crate) fn replayed(&self, replayed: DeliveryId, replay: &Replay, caller: &Caller, took: Duration) {
+        let delivery = &replay.settlement.delivery;
+        let outcome = <&str>::from(delivery.outcome.kind());
         if replay.dry_run {
-            info!(self.log, "replay tried; nothing changed"; Said(&replay.settlement.delivery.payload),
-                "outcome" => <&str>::from(replay.settlement.delivery.outcome.kind()), "duration_ms" => millis(took));
+            info!(self.log, "replay tried; nothing changed"; "replayed_delivery_id" => %replayed,
+                Said(&delivery.payload), "outcome" => outcome, By(caller), "duration_ms" => millis(took));
         } else {
-            self.settled(&replay.settlement, Some(took));
+            info!(self.log, "replay"; "replayed_delivery_id" => %replayed, Said(&delivery.payload),
+                "outcome" => outcome, By(caller), "duration_ms" => millis(took));
+            self.settled(&replay.settlement, None);
         }
     }
 
     /// What was answered. What the service could not do is an error; what it refused is a warning.
     pub(crate) fn answered(&self, answer: &Answer<'_>) {
         let Answer { route, method, status, .. } = *answer;
-        self.metrics.answered(route, method, status);
-        if route == WEBHOOK {
+        self.metrics.answered(route, method, status.as_str());
+        if route == WEBHOOK && method == Method::POST && status != StatusCode::UNAUTHORIZED {
             self.metrics.callback_answered(answer.took);
         }
         if status.is_server_error() {
@@ -187,6 +208,13 @@ impl Journal {
             // Somebody asks for these every few seconds.
             debug!(self.log, "answered"; answer);
         }
+    }
+
+    /// The caller has gone before there was an answer. What was begun is finished all the same.
+    pub(crate) fn not_answered(&self, route: &str, method: &Method, took: Duration) {
+        self.metrics.answered(route, method, CALLER_GONE);
+        warn!(self.log, "not answered: the caller has gone"; "method" => method.as_str(), "route" => route,
+            "duration_ms" => millis(took));
     }
 }
 

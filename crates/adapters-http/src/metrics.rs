@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::Method;
 use chrono::{DateTime, Utc};
 use domain::{Delivery, KeyName, OutcomeKind, Source};
 use ports::{Clock, Connections, LedgerError, LedgerFigures};
 use prometheus::core::Collector;
+#[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
@@ -100,8 +101,8 @@ impl Metrics {
             clock,
             registry,
         };
-        let process = ProcessCollector::for_self();
-        metrics.registry.register(Box::new(process)).expect("the process is registered once");
+        #[cfg(target_os = "linux")]
+        metrics.registry.register(Box::new(ProcessCollector::for_self())).expect("the process is registered once");
         for source in Source::VARIANTS {
             for outcome in OutcomeKind::VARIANTS {
                 metrics.deliveries.with_label_values(&[<&str>::from(source), outcome.into()]);
@@ -113,7 +114,8 @@ impl Metrics {
         metrics
     }
 
-    pub(crate) fn answered(&self, route: &str, method: &Method, status: StatusCode) {
+    /// `status` is what was answered.
+    pub(crate) fn answered(&self, route: &str, method: &Method, status: &str) {
         // Anybody can make up methods.
         let method = match *method {
             Method::GET | Method::POST | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS => {
@@ -121,7 +123,7 @@ impl Metrics {
             }
             _ => "other",
         };
-        self.requests.with_label_values(&[route, method, status.as_str()]).inc();
+        self.requests.with_label_values(&[route, method, status]).inc();
     }
 
     /// A callback has been answered after so long.
@@ -172,7 +174,9 @@ impl CommitObserver for Metrics {
         };
         self.commits.with_label_values(&[result]).inc();
         self.commit.observe(took.as_secs_f64());
-        self.batch_size.observe(u32::try_from(callbacks).map_or(f64::INFINITY, f64::from));
+        if result == "stored" {
+            self.batch_size.observe(callbacks as f64);
+        }
     }
 }
 

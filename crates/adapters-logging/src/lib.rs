@@ -48,7 +48,7 @@ pub struct LogSettings {
 /// Starts to log into this stream, and to the central logging service if there is one.
 ///
 /// No record is lost as long as the stream's reader keeps up. When the queue is full, a logging call waits for
-/// room; if next to nothing moves for 100 ms, records are dropped at once until half of the queue is free.
+/// room, but at most 20 ms; from then on records are dropped at once, until half of the queue is free.
 ///
 /// # Errors
 /// The client of the central logging service or its thread cannot be made.

@@ -4,14 +4,15 @@ use ports::{Clock, Keys, Ledger, LedgerError, RecordedPayment};
 use crate::{Caller, delivery_id};
 
 /// What came of a replay, or would come of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Replay {
     /// Whether it was only tried.
     pub dry_run: bool,
     /// The entry that it left, or would leave.
     pub settlement: Settlement,
-    /// The payment and its order afterwards, if the payment is registered.
-    pub afterwards: Option<(RecordedPayment, Order)>,
+    /// The payment and its order afterwards, if the payment is registered. What was replayed is stored even if
+    /// they cannot be read.
+    pub afterwards: Result<Option<(RecordedPayment, Order)>, LedgerError>,
 }
 
 /// Why a delivery was not applied again.
@@ -60,13 +61,13 @@ pub fn replay_delivery(
         }
         (settlement, books.payment(&notification.payment_id).cloned(), books.order(&notification.order_id).cloned())
     })?;
-    let stored = ledger.payment_and_order(&notification.payment_id)?;
-    let afterwards = payment.zip(stored).map(|(payment, (stored, stored_order))| {
+    let afterwards = ledger.payment_and_order(&notification.payment_id).map(|stored| {
+        let (payment, (stored, stored_order)) = payment.zip(stored)?;
         let details = stored.record.map(MethodRecord::into_details).unwrap_or_default();
         let record = MethodRecord::of(&payment, details);
         // The delivery may name another order than the payment's, which then has not changed.
         let order = order.filter(|order| order.id == payment.order_id).unwrap_or(stored_order);
-        (RecordedPayment { payment, record }, order)
+        Some((RecordedPayment { payment, record }, order))
     });
     Ok(Replay { dry_run, settlement, afterwards })
 }

@@ -81,15 +81,14 @@ pub(crate) async fn replay(
     let replay = desk
         .ask(move |ledger, clock| {
             let begun = Instant::now();
-            let replay = replay_delivery(ledger, clock, id, dry_run, &caller)?;
-            context.journal.replayed(&replay, begun.elapsed());
-            Ok(replay)
+            let replay = replay_delivery(ledger, clock, id, dry_run, &caller).map_err(|error| match error {
+                ReplayError::NotFound => Problem::not_found(),
+                ReplayError::NotReplayable => Problem::not_replayable(),
+                ReplayError::Ledger(error) => context.journal.not_done(None, None, error.into(), begun.elapsed()),
+            })?;
+            context.journal.replayed(id, &replay, &caller, begun.elapsed());
+            Ok::<_, Problem>(replay.try_into()?)
         })
-        .await?
-        .map_err(|error| match error {
-            ReplayError::NotFound => Problem::not_found(),
-            ReplayError::NotReplayable => Problem::not_replayable(),
-            ReplayError::Ledger(error) => error.into(),
-        })?;
-    Ok(Json(replay.into()))
+        .await??;
+    Ok(Json(replay))
 }

@@ -48,7 +48,7 @@ pub(crate) async fn show(
 /// next one, so that many who ask are no more work than one.
 #[derive(Debug, Default)]
 pub(crate) struct LedgerReadings {
-    newest: Mutex<Option<Reading>>,
+    newest: Arc<Mutex<Option<Reading>>>,
 }
 
 #[derive(Debug)]
@@ -61,14 +61,20 @@ impl LedgerReadings {
     /// What the ledger says now; `None` if it says nothing.
     async fn fresh(&self, desk: &Desk) -> Option<LedgerFigures> {
         let asked = Instant::now();
-        let mut newest = self.newest.lock().await;
-        if let Some(reading) = newest.as_ref().filter(|reading| reading.begun >= asked) {
-            return reading.figures.clone();
-        }
-        let begun = Instant::now();
-        let answer = tokio::time::timeout(PATIENCE, desk.ask(|ledger, _| ledger.figures())).await;
-        let figures = answer.ok().and_then(Result::ok).and_then(Result::ok);
-        *newest = Some(Reading { begun, figures: figures.clone() });
-        figures
+        let answer = async {
+            let mut newest = Arc::clone(&self.newest).lock_owned().await;
+            if let Some(reading) = newest.as_ref().filter(|reading| reading.begun >= asked) {
+                return reading.figures.clone();
+            }
+            // The lock goes along: the question has ended when it has, whoever still waits for the answer.
+            let ask = desk.ask(move |ledger, _| {
+                let begun = Instant::now();
+                let figures = ledger.figures().ok();
+                *newest = Some(Reading { begun, figures: figures.clone() });
+                figures
+            });
+            ask.await.ok().flatten()
+        };
+        tokio::time::timeout(PATIENCE, answer).await.ok().flatten()
     }
 }

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use domain::{PaymentId, RegistrationOutcome};
+use domain::{PaymentId, Registration, RegistrationOutcome};
 use usecases::register_payment;
 
 use crate::authentication::{Authenticated, PortalKeys};
@@ -46,7 +46,10 @@ pub(crate) async fn register(
     let (registered, stored) = desk
         .ask(move |ledger, clock| {
             let begun = Instant::now();
-            let registered = register_payment(ledger, clock, &registration, &caller)?;
+            let registered = register_payment(ledger, clock, &registration, &caller).map_err(|error| {
+                let Registration { payment_id, order_id, .. } = &registration;
+                context.journal.not_done(Some(payment_id), Some(order_id), error.into(), begun.elapsed())
+            })?;
             // Here, for what has happened is noted whether or not somebody still waits for the answer.
             context.journal.registered(&registration, &registered, &caller, begun.elapsed());
             Ok::<_, Problem>((registered, ledger.payment_and_order(&registration.payment_id)?))

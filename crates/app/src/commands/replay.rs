@@ -28,7 +28,7 @@ impl Replay {
         let replay = replay_delivery(&*ledger, &SystemClock, self.id, self.dry_run, &Caller::default())
             .context("the delivery was not applied")?;
         let outcome = replay.settlement.delivery.outcome.kind();
-        self.format.print(&ReplayDocument::from(replay), |document| {
+        self.format.print(&ReplayDocument::try_from(replay)?, |document| {
             let verb = if document.dry_run { "would be" } else { "outcome" };
             let entry = output::deliveries(std::slice::from_ref(&document.delivery));
             let payment: String = document.payment.iter().map(output::payment).collect();

@@ -68,7 +68,7 @@ impl Serve {
         let database_url = Arc::new(settings::database_url()?);
         let mut stop_signals = StopSignals::listen()?;
         info!(log, "starting"; "version" => VERSION, "commit" => COMMIT, "database" => %database_url,
-            "portal_keys" => ?portal_keys, "operator_keys" => ?operator_keys, &settings,
+            "callback_keys" => ?webhook_authentication, "portal_keys" => ?portal_keys, "operator_keys" => ?operator_keys, &settings,
             "database_wait_s" => database_wait.duration().as_secs());
 
         let (url, wait) = (Arc::clone(&database_url), database_wait.duration());

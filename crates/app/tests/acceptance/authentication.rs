@@ -24,19 +24,19 @@ on_both_stores! {
 }
 
 // "whsec_" and base64, as Standard Webhooks wants it.
-const SECRET: &str = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMgbG9uZw==";
-const OTHER_SECRET: &str = "whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHRlc3RzLCAzMmJ5dGVz";
+pub(crate) const SECRET: &str = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMgbG9uZw==";
+pub(crate) const OTHER_SECRET: &str = "whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHRlc3RzLCAzMmJ5dGVz";
 const BY_SIGNATURE: [(&str, &str); 3] =
     [("WEBHOOK_AUTH", "signature"), ("PAYMENT_WEBHOOK_SECRET", SECRET), ("PAYMENT_API_KEY", "")];
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     #[expect(clippy::disallowed_methods, reason = "a sender has a clock of its own")]
     let age = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
     i64::try_from(age.as_secs()).expect("a clock of this age")
 }
 
 /// A callback as a sender with this secret signs it at this time.
-fn signed(body: &str, secret: &str, timestamp: i64) -> Request {
+pub(crate) fn signed(body: &str, secret: &str, timestamp: i64) -> Request {
     let signature = Webhook::new(secret).and_then(|webhook| webhook.sign("msg_1", timestamp, body.as_bytes()));
     unsigned(body)
         .header("webhook-id", "msg_1")

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use simulator::Request;
 
+use crate::authentication::{OTHER_SECRET, SECRET, now, signed};
 use crate::stage::{
     OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, callback, names, notification, partial_refund,
     register, registration, with, word,
@@ -17,6 +18,10 @@ on_both_stores! {
     each_step_of_a_callback_is_logged_once_and_in_its_order,
     a_callback_that_cannot_be_settled_is_logged_with_its_payment_its_order_and_the_error,
     what_is_not_a_callback_is_logged_too,
+    the_records_say_what_happened,
+    who_is_refused_and_who_is_admitted_is_logged_for_every_group_of_callers,
+    an_answer_by_the_deadline_is_logged_and_what_came_of_the_callback_too,
+    a_caller_who_has_gone_is_noted,
     nothing_secret_and_nothing_about_a_customer_is_logged,
     the_level_decides_what_is_logged,
 }
@@ -275,7 +280,8 @@ fn what_is_not_a_callback_is_logged_too(store: Store) {
         (by_portal("/api/orders/o/cancel"), "info cancellation\nwarn answered\n".to_owned()),
         (
             Request::post(&replay).key(OPERATOR_KEY),
-            "debug payment found\ndebug idempotency checked\ninfo notification settled\ninfo answered\n".to_owned(),
+            "info replay\ndebug payment found\ndebug idempotency checked\ninfo notification settled\ninfo answered\n"
+                .to_owned(),
         ),
         (Request::get("/api/orders/o").key(PORTAL_KEY), "info answered\n".to_owned()),
         (Request::get("/api/orders/unknown").key(PORTAL_KEY), "warn answered\n".to_owned()),
@@ -288,6 +294,179 @@ fn what_is_not_a_callback_is_logged_too(store: Store) {
     for probe in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(written_by(&stage, &Request::get(probe)).0, "debug answered\n", "{probe} is asked for all the time");
     }
+}
+
+/// The records of these messages that a request has written, without what differs each time.
+fn said(stage: &Stage, request: &Request, messages: &[&str]) -> Value {
+    let (_, records) = written_by(stage, request);
+    let wanted = |record: &&Value| messages.contains(&&*word(&record["message"]));
+    let mut records: Vec<Value> = records.iter().filter(wanted).cloned().collect();
+    for record in &mut records {
+        let members = record.as_object_mut().expect("an object");
+        for varying in ["timestamp", "service", "correlation_id", "delivery_id", "replayed_delivery_id"] {
+            members.remove(varying);
+        }
+        if let Some(took) = members.remove("duration_ms") {
+            assert!(took.as_f64().is_some_and(|millis| (0.01..30_000.0).contains(&millis)), "{took} ms");
+        }
+        if let Some(key_name) = members.get_mut("key_name") {
+            *key_name = word(key_name).get(..2).into();
+        }
+    }
+    records.into()
+}
+
+fn the_records_say_what_happened(store: Store) {
+    let stage = Stage::open(store);
+    let registering = said(&stage, &register(&registration("p", "o")), &["registration", "answered"]);
+    assert_eq!(
+        registering,
+        json!([
+            {
+                "level": "info", "message": "registration", "payment_id": "p", "order_id": "o",
+                "payment_method": "webpay", "outcome": "registered", "key_name": "k-",
+            },
+            { "level": "info", "message": "answered", "method": "POST", "route": "/api/payments", "http_status": 201 },
+        ])
+    );
+    let steps = [
+        "authentication succeeded",
+        "payment found",
+        "idempotency checked",
+        "payment status updated",
+        "method record updated",
+        "order.pay() paid the order",
+    ];
+    let named = |mut record: Value| {
+        record["payment_id"] = "p".into();
+        record["order_id"] = "o".into();
+        record
+    };
+    let completing = said(&stage, &callback(&notification("p", "o", "completed")), &steps);
+    let moved = json!({ "level": "debug", "previous_status": "pending", "new_status": "completed" });
+    assert_eq!(
+        completing,
+        json!([
+            { "level": "debug", "message": steps[0], "key_name": "k-" },
+            named(json!({
+                "level": "debug", "message": steps[1], "previous_status": "pending", "registered_method": "webpay",
+            })),
+            named(json!({ "level": "debug", "message": steps[2], "finding": "new" })),
+            named(with(moved.clone(), json!({ "message": steps[3] }))),
+            named(with(moved, json!({ "message": steps[4], "registered_method": "webpay" }))),
+            named(json!({ "level": "debug", "message": steps[5] })),
+        ])
+    );
+    for (status, finding, outcome) in [("completed", "duplicate", "duplicate"), ("failed", "backwards", "ignored")] {
+        let by_paypal = with(notification("p", "o", status), json!({ "paymentMethod": "paypal", "amount": "29.00" }));
+        let differs = "the payment method differs; the registered one counts";
+        let entry = named(json!({
+            "source": "callback", "status": status, "event": status, "payment_method": "paypal", "amount": "29.00",
+            "outcome": outcome, "previous_status": "completed", "new_status": "completed", "key_name": "k-",
+        }));
+        assert_eq!(
+            said(&stage, &callback(&by_paypal), &["idempotency checked", differs, "notification settled"]),
+            json!([
+                named(json!({ "level": "debug", "message": "idempotency checked", "finding": finding })),
+                with(entry.clone(), json!({ "level": "warn", "message": differs, "registered_method": "webpay" })),
+                with(entry, json!({ "level": "info", "message": "notification settled" })),
+            ])
+        );
+    }
+    let unapplied = {
+        stage.expect_payment("rival", "o");
+        let request = callback(&notification("rival", "o", "completed"));
+        said(&stage, &request, &["order.pay() did not pay the order"])
+    };
+    assert_eq!(unapplied[0]["reason"], "order_paid");
+    let invalid = said(&stage, &callback(&json!({ "paymentId": "p", "status": 1 })), &["payload invalid", "answered"]);
+    for record in invalid.as_array().expect("records") {
+        let reason = word(&record["reason"]);
+        assert!(reason.contains("status: must be a string; ") && reason.contains("orderId: is missing"), "{record}");
+    }
+    assert_eq!((&invalid[1]["code"], &invalid[1]["http_status"]), (&json!("invalid_payload"), &json!(400)));
+    let cancelling = Request::post("/api/orders/o/cancel").key(PORTAL_KEY);
+    assert_eq!(
+        said(&stage, &cancelling, &["cancellation", "answered"]),
+        json!([
+            { "level": "info", "message": "cancellation", "order_id": "o", "outcome": "paid", "key_name": "k-" },
+            {
+                "level": "warn", "message": "answered", "method": "POST", "route": "/api/orders/{id}/cancel",
+                "http_status": 409, "code": "order_paid", "reason": "the order has been paid",
+            },
+        ])
+    );
+    let again = word(&stage.deliveries("?outcome=duplicate")[0]["deliveryId"]);
+    let replay = Request::post(&format!("/api/deliveries/{again}/replay?dryRun=true")).key(OPERATOR_KEY);
+    assert_eq!(
+        said(&stage, &replay, &["replay tried; nothing changed"])[0]["key_name"],
+        "k-",
+        "it says who has tried it"
+    );
+    let (_, records) = written_by(&stage, &replay);
+    assert!(records.iter().any(|record| record["replayed_delivery_id"] == *again), "{records:#?}");
+}
+
+fn who_is_refused_and_who_is_admitted_is_logged_for_every_group_of_callers(store: Store) {
+    let settings = [("WEBHOOK_AUTH", "signature"), ("PAYMENT_WEBHOOK_SECRET", SECRET)];
+    let stage = Stage::with(store, &settings);
+    let body = notification("p", "o", "completed").to_string();
+    for (request, message) in [
+        (signed(&body, SECRET, now()), "authentication succeeded"),
+        (signed(&body, OTHER_SECRET, now()), "authentication failed"),
+        (Request::post(WEBHOOK).json(&*body), "authentication failed"),
+        (Request::get("/api/orders/o").key("wrong"), "authentication failed"),
+        (Request::get("/api/deliveries"), "authentication failed"),
+        (Request::get("/api/deliveries").key(OPERATOR_KEY), "authentication succeeded"),
+    ] {
+        let (written, records) = written_by(&stage, &request);
+        let said: Vec<_> = records.iter().filter(|record| record["message"] == message).collect();
+        assert_eq!(said.len(), 1, "{written}");
+        let detail = if message == "authentication failed" { "reason" } else { "key_name" };
+        assert!(!word(&said[0][detail]).is_empty(), "{said:?}");
+    }
+}
+
+fn an_answer_by_the_deadline_is_logged_and_what_came_of_the_callback_too(store: Store) {
+    let stage = Stage::with(store, &[("RESPONSE_DEADLINE_MS", "200")]);
+    stage.expect_payment("p", "o");
+    let held = stage.store.hold();
+    let request = callback(&notification("p", "o", "completed")).header("X-Request-Id", "late");
+    assert_eq!(stage.send(&request).status, 503);
+    let of_request = |record: &Value, message: &str| record["correlation_id"] == "late" && record["message"] == message;
+    let answered = stage.service.wait_for_records(1, |record| of_request(record, "answered"));
+    assert_eq!((&answered[0]["level"], &answered[0]["http_status"]), (&json!("error"), &json!(503)));
+    drop(held);
+    let ended =
+        |record: &Value| of_request(record, "notification settled") || of_request(record, "notification not settled");
+    assert_eq!(stage.service.wait_for_records(1, ended)[0]["payment_id"], "p");
+    let refused = Request::post("/api/orders/o/cancel").key(PORTAL_KEY).header("X-Request-Id", "held-up");
+    let held = stage.store.hold();
+    assert_eq!(stage.send(&refused).status, 503);
+    let failure = |record: &Value| record["message"] == "request not carried out";
+    let failure = &stage.service.wait_for_records(1, failure)[0];
+    assert_eq!((&failure["order_id"], &failure["correlation_id"]), (&json!("o"), &json!("held-up")));
+    assert!(!word(&failure["error"]).is_empty());
+    drop(held);
+}
+
+fn a_caller_who_has_gone_is_noted(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let held = stage.store.hold();
+    let mut connection = stage.service.connect().expect("a connection");
+    let request = callback(&notification("p", "o", "completed")).header("X-Request-Id", "hasty");
+    connection.send(&request.bytes()).expect("a request that is sent");
+    let valid = |record: &Value| record["correlation_id"] == "hasty" && record["message"] == "payload valid";
+    let _ = stage.service.wait_for_records(1, valid);
+    connection.reset().expect("a connection that is reset");
+    let gone = |record: &Value| record["message"] == "not answered: the caller has gone";
+    let gone = &stage.service.wait_for_records(1, gone)[0];
+    assert_eq!((&gone["correlation_id"], &gone["route"]), (&json!("hasty"), &json!(WEBHOOK)));
+    drop(held);
+    let settled = |record: &Value| record["correlation_id"] == "hasty" && record["message"] == "notification settled";
+    let _ = stage.service.wait_for_records(1, settled);
+    stage.assert_order("o", "paid", Some("p"));
 }
 
 /// The page on the log lists every message that these tests see, and the code no other.

@@ -12,6 +12,8 @@ on_both_stores! {
     what_can_happen_stands_there_before_it_does,
     durations_and_batches_are_measured,
     the_ledger_s_figures_are_those_of_this_moment,
+    ages_are_those_of_the_oldest,
+    log_records_are_counted_by_where_they_went,
     a_ledger_that_says_nothing_does_not_keep_the_other_figures_back,
     a_key_s_use_is_seen_by_its_name,
     callers_can_make_up_no_series,
@@ -142,6 +144,45 @@ fn the_ledger_s_figures_are_those_of_this_moment(store: Store) {
     other.exchange(&callback(&notification("rival", "o", "refunded"))).expect("an answer");
     other.exchange(&callback(&partial_refund("p", "o", "2025-01-06T12:00:00Z"))).expect("an answer");
     assert_figures(&figures(&stage), &[("unapplied_payments", 0.0)]);
+}
+
+fn ages_are_those_of_the_oldest(store: Store) {
+    let stage = Stage::open(store);
+    for payment in ["older", "newer"] {
+        stage.expect_payment(payment, payment);
+        stage.callback(&notification(&format!("unknown-{payment}"), "o", "completed"));
+    }
+    stage
+        .store
+        .execute("UPDATE external_payments SET created_at = '2020-01-01 00:00:00+00:00' WHERE payment_id = 'older'");
+    stage
+        .store
+        .execute("UPDATE deliveries SET received_at = '2021-01-01 00:00:00+00:00' WHERE payment_id = 'unknown-older'");
+    stage
+        .store
+        .execute("UPDATE deliveries SET received_at = '2025-06-01 00:00:00+00:00' WHERE payment_id = 'unknown-newer'");
+    let figures = figures(&stage);
+    assert_figures(&figures, &[("last_callback_timestamp_seconds", 1_748_736_000.0)]);
+    let open = figures["payment_callback_oldest_open_payment_seconds"];
+    let parked = figures["payment_callback_oldest_parked_notification_seconds"];
+    // 2020 was a leap year.
+    assert!((open - parked - 366.0 * 86_400.0).abs() < 1.0, "{open} {parked}");
+    let used = figures.iter().find(|(name, value)| name.contains("key_last_used") && **value > 0.0);
+    let (_, used) = used.expect("a key that was used");
+    assert!((used - open - 1_577_836_800.0).abs() < 60.0, "the key was used just now: {used}");
+}
+
+fn log_records_are_counted_by_where_they_went(store: Store) {
+    let stage = Stage::open(store);
+    let written = || figures(&stage)["payment_callback_log_records_total{destination=\"stdout\",result=\"written\"}"];
+    let before = written();
+    assert!(before > 0.0);
+    stage.callback(&notification("p", "o", "completed"));
+    let _ = stage.service.wait_for_records(1, |record| record["route"] == WEBHOOK);
+    assert!(written() > before);
+    let nothing = [("log_records_total{destination=\"stdout\",result=\"dropped\"}", 0.0)];
+    assert_figures(&figures(&stage), &nothing);
+    assert_figures(&figures(&stage), &[("log_records_total{destination=\"central\",result=\"written\"}", 0.0)]);
 }
 
 fn a_ledger_that_says_nothing_does_not_keep_the_other_figures_back(store: Store) {
