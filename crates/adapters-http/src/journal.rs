@@ -128,8 +128,9 @@ impl Journal {
         }
     }
 
-    /// A callback could not be settled. The log learns why, and the answer will not repeat it.
-    pub(crate) fn not_settled(
+    /// A callback, a registration, a cancellation or a replay could not be carried out. The log learns why, and the
+    /// answer will not repeat it.
+    pub(crate) fn failed(
         &self,
         payment_id: Option<&PaymentId>,
         order_id: Option<&OrderId>,
@@ -137,22 +138,7 @@ impl Journal {
         took: Duration,
     ) -> Problem {
         let error = problem.cause.as_deref().map_or_else(|| problem.detail.to_string(), chain);
-        error!(self.log, "notification not settled"; Named(payment_id, order_id), "error" => error,
-            "duration_ms" => millis(took));
-        problem.without_cause()
-    }
-
-    /// Something else could not be done; likewise.
-    pub(crate) fn not_done(
-        &self,
-        payment_id: Option<&PaymentId>,
-        order_id: Option<&OrderId>,
-        problem: Problem,
-        took: Duration,
-    ) -> Problem {
-        let error = problem.cause.as_deref().map_or_else(|| problem.detail.to_string(), chain);
-        error!(self.log, "request not carried out"; Named(payment_id, order_id), "error" => error,
-            "duration_ms" => millis(took));
+        error!(self.log, "not carried out"; Named(payment_id, order_id), "error" => error, "duration_ms" => millis(took));
         problem.without_cause()
     }
 

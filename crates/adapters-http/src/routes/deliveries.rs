@@ -84,7 +84,7 @@ pub(crate) async fn replay(
             let replay = replay_delivery(ledger, clock, id, dry_run, &caller).map_err(|error| match error {
                 ReplayError::NotFound => Problem::not_found(),
                 ReplayError::NotReplayable => Problem::not_replayable(),
-                ReplayError::Ledger(error) => context.journal.not_done(None, None, error.into(), begun.elapsed()),
+                ReplayError::Ledger(error) => context.journal.failed(None, None, error.into(), begun.elapsed()),
             })?;
             context.journal.replayed(id, &replay, &caller, begun.elapsed());
             Ok::<_, Problem>(replay.try_into()?)

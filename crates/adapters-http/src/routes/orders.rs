@@ -56,7 +56,7 @@ pub(crate) async fn cancel(
         .ask(move |ledger, clock| {
             let begun = Instant::now();
             let cancellation = cancel_order(ledger, clock, &id)
-                .map_err(|error| context.journal.not_done(None, Some(&id), error.into(), begun.elapsed()))?;
+                .map_err(|error| context.journal.failed(None, Some(&id), error.into(), begun.elapsed()))?;
             context.journal.cancelled(&id, &caller, cancellation, begun.elapsed());
             Ok::<_, Problem>((cancellation, ledger.order(&id)?))
         })

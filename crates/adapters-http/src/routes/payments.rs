@@ -48,7 +48,7 @@ pub(crate) async fn register(
             let begun = Instant::now();
             let registered = register_payment(ledger, clock, &registration, &caller).map_err(|error| {
                 let Registration { payment_id, order_id, .. } = &registration;
-                context.journal.not_done(Some(payment_id), Some(order_id), error.into(), begun.elapsed())
+                context.journal.failed(Some(payment_id), Some(order_id), error.into(), begun.elapsed())
             })?;
             // Here, for what has happened is noted whether or not somebody still waits for the answer.
             context.journal.registered(&registration, &registered, &caller, begun.elapsed());

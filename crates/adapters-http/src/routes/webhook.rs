@@ -63,9 +63,8 @@ async fn settle(
     let (payment_id, order_id) = (reading.payment_id().cloned(), reading.order_id().cloned());
     let body_sha256 = Sha256::digest(&body).into();
     let settlement = receive.receive(reading, body_sha256, context.caller(key_name)).await;
-    let settlement = settlement.map_err(|error| {
-        journal.not_settled(payment_id.as_ref(), order_id.as_ref(), error.into(), received.elapsed())
-    })?;
+    let settlement = settlement
+        .map_err(|error| journal.failed(payment_id.as_ref(), order_id.as_ref(), error.into(), received.elapsed()))?;
     journal.settled(&settlement, Some(received.elapsed()));
     answer(settlement, errors).map(Json)
 }

@@ -254,7 +254,7 @@ fn a_callback_that_cannot_be_settled_is_logged_with_its_payment_its_order_and_th
     stage.expect_payment("p", "o");
     stage.store.execute("UPDATE external_payments SET method = 'barter'");
     let (steps, records) = written_by(&stage, &callback(&notification("p", "o", "completed")));
-    assert_eq!(steps, format!("{ADMITTED}error notification not settled\nerror answered\n"));
+    assert_eq!(steps, format!("{ADMITTED}error not carried out\nerror answered\n"));
     let failure = &records[3];
     assert_eq!((&failure["payment_id"], &failure["order_id"]), (&json!("p"), &json!("o")));
     assert!(word(&failure["error"]).contains("cannot be understood"), "{failure}");
@@ -437,13 +437,12 @@ fn an_answer_by_the_deadline_is_logged_and_what_came_of_the_callback_too(store: 
     let answered = stage.service.wait_for_records(1, |record| of_request(record, "answered"));
     assert_eq!((&answered[0]["level"], &answered[0]["http_status"]), (&json!("error"), &json!(503)));
     drop(held);
-    let ended =
-        |record: &Value| of_request(record, "notification settled") || of_request(record, "notification not settled");
+    let ended = |record: &Value| of_request(record, "notification settled") || of_request(record, "not carried out");
     assert_eq!(stage.service.wait_for_records(1, ended)[0]["payment_id"], "p");
     let refused = Request::post("/api/orders/o/cancel").key(PORTAL_KEY).header("X-Request-Id", "held-up");
     let held = stage.store.hold();
     assert_eq!(stage.send(&refused).status, 503);
-    let failure = |record: &Value| record["message"] == "request not carried out";
+    let failure = |record: &Value| record["message"] == "not carried out";
     let failure = &stage.service.wait_for_records(1, failure)[0];
     assert_eq!((&failure["order_id"], &failure["correlation_id"]), (&json!("o"), &json!("held-up")));
     assert!(!word(&failure["error"]).is_empty());
