@@ -15,7 +15,7 @@ pub enum StorageError {
         /// What was found there.
         value: String,
     },
-    /// Payments that are not registered must be locked before the look at them.
+    /// A payment is not there to be looked at.
     #[error("a payment is not registered")]
     Unregistered,
 }
@@ -32,9 +32,13 @@ impl StorageError {
             ))
         )
     }
-}
 
-impl StorageError {
+    /// Whether what failed without locks can succeed with them.
+    #[must_use]
+    pub fn needs_locks(&self) -> bool {
+        self.lost_a_race() || matches!(self, Self::Unregistered)
+    }
+
     /// Whether the database has answered with an error that says nothing of other transactions: a lock or a
     /// statement that took too long, say.
     #[must_use]

@@ -55,10 +55,8 @@ impl From<FiguresRow> for LedgerFigures {
 pub fn figures_query() -> String {
     format!(
         "SELECT \
-         (SELECT count(*) FROM (SELECT 1 FROM external_payments \
-            WHERE status IN ('pending', 'processing') LIMIT {COUNT_MAX}) AS open) AS open_payments, \
-         (SELECT min(created_at) FROM external_payments \
-            WHERE status IN ('pending', 'processing')) AS oldest_open_payment_at, \
+         (SELECT count(*) FROM (SELECT 1 FROM open_payments LIMIT {COUNT_MAX}) AS open) AS open_payments, \
+         (SELECT min(created_at) FROM open_payments) AS oldest_open_payment_at, \
          (SELECT count(*) FROM (SELECT 1 FROM parked_deliveries LIMIT {COUNT_MAX}) AS parked) \
             AS parked_notifications, \
          (SELECT received_at FROM deliveries WHERE delivery_id = \

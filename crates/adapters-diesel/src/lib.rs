@@ -18,6 +18,6 @@ pub use connecting::{
 pub use errors::StorageError;
 pub use figures::{FiguresRow, figures_query};
 pub use rows::{
-    DeliveryRow, EventRow, InnerRow, InvoiceRow, OrderRow, ParkedRow, PartialRefundRow, PaymentRow, PaypalRow,
+    DeliveryRow, EventRow, InnerRow, InvoiceRow, OpenRow, OrderRow, ParkedRow, PartialRefundRow, PaymentRow, PaypalRow,
     RecordRow, RecordedRow, WebpayRow, missing_record, open_books, read_all, recorded_payment,
 };

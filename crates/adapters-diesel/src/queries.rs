@@ -11,13 +11,13 @@ macro_rules! define_queries {
         use domain::{Delivery, DeliveryId, ExternalPayment, MethodRecord, Order, OrderId, PartialRefund, PaymentId};
         use ports::{DeliveryFilter, HISTORY_MAX, LedgerFigures, OrderHistory, PaymentHistory, RecordedPayment};
         use $crate::schema::{
-            deliveries, events, external_payments, inner_payments, invoice_payments, orders, parked_deliveries,
-            partial_refunds, paypal_payments, webpay_payments,
+            deliveries, events, external_payments, inner_payments, invoice_payments, open_payments, orders,
+            parked_deliveries, partial_refunds, paypal_payments, webpay_payments,
         };
         use $crate::{
-            At, DeliveryRow, EventRow, FiguresRow, InnerRow, InvoiceRow, Key, OrderRow, ParkedRow, PartialRefundRow,
-            PaymentRow, PaypalRow, RecordRow, RecordedRow, StorageError, WebpayRow, figures_query, read_all,
-            recorded_payment,
+            At, DeliveryRow, EventRow, FiguresRow, InnerRow, InvoiceRow, Key, OpenRow, OrderRow, ParkedRow,
+            PartialRefundRow, PaymentRow, PaypalRow, RecordRow, RecordedRow, StorageError, WebpayRow, figures_query,
+            read_all, recorded_payment,
         };
 
         type Stored<T> = Result<T, StorageError>;
@@ -162,6 +162,7 @@ macro_rules! define_queries {
             }
             for (payment, record) in added_payments {
                 let record = record.map(|record| RecordRow::new(&payment.id, record));
+                let open = payment.status.is_open().then(|| OpenRow::from(&payment));
                 diesel::insert_into(external_payments::table).values(PaymentRow::from(payment)).execute(connection)?;
                 match record {
                     Some(RecordRow::Paypal(row)) => {
@@ -177,6 +178,9 @@ macro_rules! define_queries {
                         diesel::insert_into(invoice_payments::table).values(row).execute(connection)?;
                     }
                     None => {}
+                }
+                if let Some(row) = open {
+                    diesel::insert_into(open_payments::table).values(row).execute(connection)?;
                 }
             }
             Ok(())

@@ -13,7 +13,7 @@ use domain::{
 use ports::{Keys, RecordedPayment};
 
 use crate::schema::{
-    deliveries, events, external_payments, inner_payments, invoice_payments, orders, parked_deliveries,
+    deliveries, events, external_payments, inner_payments, invoice_payments, open_payments, orders, parked_deliveries,
     partial_refunds, paypal_payments, webpay_payments,
 };
 use crate::{At, Key, StorageError};
@@ -180,6 +180,21 @@ impl TryFrom<PaymentRow> for ExternalPayment {
     }
 }
 
+/// A row of `open_payments`.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = open_payments)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct OpenRow {
+    pub created_at: At,
+    pub payment_id: String,
+}
+
+impl From<&ExternalPayment> for OpenRow {
+    fn from(payment: &ExternalPayment) -> Self {
+        Self { created_at: At(payment.created_at), payment_id: payment.id.to_string() }
+    }
+}
+
 /// A row of `paypal_payments`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = paypal_payments)]
@@ -314,8 +329,8 @@ pub fn recorded_payment((payment, paypal, webpay, inner, invoice): RecordedRow) 
 
 /// That among these payments is one whose method's record is not there.
 #[must_use]
-pub fn missing_record<'a>(payments: impl IntoIterator<Item = &'a PaymentId>) -> StorageError {
-    let ids: Vec<&str> = payments.into_iter().map(PaymentId::as_str).collect();
+pub fn missing_record(payments: impl IntoIterator<Item: ToString>) -> StorageError {
+    let ids: Vec<String> = payments.into_iter().map(|id| id.to_string()).collect();
     StorageError::Corrupt { what: "payment without its method's record", value: ids.join(", ") }
 }
 

@@ -127,6 +127,17 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::columns::sql_types::*;
+
+    open_payments (created_at, payment_id) {
+        created_at -> Moment,
+        payment_id -> Text,
+    }
+}
+
+diesel::joinable!(external_payments -> orders (order_id));
 diesel::joinable!(paypal_payments -> external_payments (payment_id));
 diesel::joinable!(webpay_payments -> external_payments (payment_id));
 diesel::joinable!(inner_payments -> external_payments (payment_id));
@@ -134,6 +145,7 @@ diesel::joinable!(invoice_payments -> external_payments (payment_id));
 diesel::joinable!(parked_deliveries -> deliveries (delivery_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    orders,
     external_payments,
     paypal_payments,
     webpay_payments,

@@ -1,14 +1,12 @@
 use std::fmt;
 
 use adapters_diesel::{
-    DeliveryRow, EventRow, LedgerOptions, OrderRow, ParkedRow, PaymentRow, StorageError, build_pool, missing_record,
-    open_books, pool_connections, retry_races, up_to_date,
+    LedgerOptions, ParkedRow, StorageError, build_pool, missing_record, open_books, pool_connections, retry_races,
+    up_to_date,
 };
-use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{QueryFragment, QueryId};
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
-use domain::{Books, Changes, Delivery, DeliveryId, ExternalPayment, Order, OrderId, PaymentId, PaymentMethod};
+use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
 use ports::{
     Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
     RecordedPayment,
@@ -16,10 +14,7 @@ use ports::{
 
 use crate::connecting::{MIGRATIONS, Session, with_timeouts};
 use crate::queries;
-use crate::statements::{
-    InsertDeliveries, InsertEvents, LockPaymentIds, UpdateInner, UpdateInvoice, UpdateOrders, UpdatePayments,
-    UpdatePaypal, UpdateWebpay,
-};
+use crate::statements::{LockPaymentIds, StoreChanges};
 
 /// The ledger in a PostgreSQL database.
 pub struct PostgresLedger {
@@ -53,19 +48,17 @@ impl fmt::Debug for PostgresLedger {
 
 impl Ledger for PostgresLedger {
     fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
-        let mut connection = self.connection()?;
-        // A registration knows that its payment may be new. Elsewhere that is rare, and found out by looking.
-        let mut lock_ids = keys.waiting;
-        loop {
-            // Each statement must see what was committed while it waited for its locks.
-            let transaction = || {
-                connection.build_transaction().read_committed().run(|connection| amend(connection, keys, lock_ids, act))
-            };
-            match retry_races(transaction) {
-                Err(StorageError::Unregistered) => lock_ids = true,
-                Err(error) if error.is_particular() => return Err(LedgerError::Hindered(error.into())),
-                result => return Ok(result?),
-            }
+        let connection = &mut *self.connection()?;
+        // Only what is there can be looked at without a lock: a new payment or a whole order is locked first.
+        let registered = !keys.waiting && !keys.payments.is_empty();
+        let unlocked = registered.then(|| amend_unlocked(connection, keys, act));
+        let amended = match unlocked {
+            Some(result) if !result.as_ref().is_err_and(StorageError::needs_locks) => result,
+            _ => retry_races(|| amend_locked(connection, keys, act)),
+        };
+        match amended {
+            Err(error) if error.is_particular() => Err(LedgerError::Hindered(error.into())),
+            result => Ok(result?),
         }
     }
 
@@ -102,25 +95,43 @@ impl Ledger for PostgresLedger {
     }
 }
 
-fn amend(
+/// Amends the books of payments that are registered, in one snapshot. What others change meanwhile is refused as it
+/// is written, so what changes nothing (a duplicate, say) waits for nobody.
+fn amend_unlocked(
     connection: &mut PgConnection,
     keys: &Keys,
-    lock_ids: bool,
     act: &mut dyn FnMut(&mut Books),
 ) -> Result<(), StorageError> {
-    if lock_ids {
+    connection.build_transaction().repeatable_read().run(|connection| {
+        let (payments, orders): (Vec<_>, Vec<_>) =
+            queries::payments_with_orders(connection, &keys.payments)?.into_iter().unzip();
+        if payments.len() < keys.payments.len() {
+            return Err(StorageError::Unregistered);
+        }
+        let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
+        let mut books = open_books(keys, payments, orders, partial_refunds, Vec::new())?;
+        act(&mut books);
+        store(connection, books.close())
+    })
+}
+
+/// Amends the books of any payments and orders, there or not, and locks them first: of the ids, the payments and the
+/// orders each in one order, so that nobody waits in a circle. Each statement sees what was committed while it waited.
+fn amend_locked(
+    connection: &mut PgConnection,
+    keys: &Keys,
+    act: &mut dyn FnMut(&mut Books),
+) -> Result<(), StorageError> {
+    connection.build_transaction().read_committed().run(|connection| {
         keys.payments.iter().collect::<LockPaymentIds>().execute(connection)?;
-    }
-    let payments = queries::lock_payments(connection, &keys.payments)?;
-    if payments.len() < keys.payments.len() && !lock_ids {
-        return Err(StorageError::Unregistered);
-    }
-    let orders = queries::lock_orders(connection, &keys.orders)?;
-    let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
-    let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
-    let mut books = open_books(keys, payments, orders, partial_refunds, waiting)?;
-    act(&mut books);
-    store(connection, books.close())
+        let payments = queries::lock_payments(connection, &keys.payments)?;
+        let orders = queries::lock_orders(connection, &keys.orders)?;
+        let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
+        let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
+        let mut books = open_books(keys, payments, orders, partial_refunds, waiting)?;
+        act(&mut books);
+        store(connection, books.close())
+    })
 }
 
 fn store(connection: &mut PgConnection, changes: Changes) -> Result<(), StorageError> {
@@ -135,48 +146,12 @@ fn store(connection: &mut PgConnection, changes: Changes) -> Result<(), StorageE
         events,
     } = changes;
     queries::add(connection, added_orders, added_payments)?;
-    if !changed_payments.is_empty() {
-        store_payments(connection, changed_payments)?;
-    }
-    if !changed_orders.is_empty() {
-        changed_orders.into_iter().map(OrderRow::from).collect::<UpdateOrders>().execute(connection)?;
-    }
     let parked = deliveries.iter().filter_map(ParkedRow::of).collect();
-    if !deliveries.is_empty() {
-        deliveries.into_iter().map(DeliveryRow::from).collect::<InsertDeliveries>().execute(connection)?;
+    let without_record: Vec<String> =
+        StoreChanges::new(changed_payments, changed_orders, deliveries, events).load(connection)?;
+    if !without_record.is_empty() {
+        return Err(missing_record(&without_record));
     }
     queries::store_rarities(connection, parked, unparked, partial_refunds)?;
-    if !events.is_empty() {
-        events.into_iter().map(EventRow::from).collect::<InsertEvents>().execute(connection)?;
-    }
     Ok(())
-}
-
-/// Stores where payments now stand, and lets their methods' records follow.
-fn store_payments(connection: &mut PgConnection, payments: Vec<ExternalPayment>) -> Result<(), StorageError> {
-    follow::<UpdatePaypal>(connection, &payments, PaymentMethod::Paypal)?;
-    follow::<UpdateWebpay>(connection, &payments, PaymentMethod::Webpay)?;
-    follow::<UpdateInner>(connection, &payments, PaymentMethod::Inner)?;
-    follow::<UpdateInvoice>(connection, &payments, PaymentMethod::Invoice)?;
-    payments.into_iter().map(PaymentRow::from).collect::<UpdatePayments>().execute(connection)?;
-    Ok(())
-}
-
-/// Lets the records of this method follow their payments; each must be there.
-fn follow<Update>(
-    connection: &mut PgConnection,
-    payments: &[ExternalPayment],
-    method: PaymentMethod,
-) -> Result<(), StorageError>
-where
-    Update: FromIterator<PaymentRow> + QueryFragment<Pg> + QueryId + RunQueryDsl<PgConnection>,
-{
-    let of_method = || payments.iter().filter(|payment| payment.method == method);
-    let rows: Vec<PaymentRow> = of_method().cloned().map(PaymentRow::from).collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let expected = rows.len();
-    let followed = rows.into_iter().collect::<Update>().execute(connection)?;
-    if followed == expected { Ok(()) } else { Err(missing_record(of_method().map(|payment| &payment.id))) }
 }

@@ -1,5 +1,17 @@
 adapters_diesel::define_queries!(diesel::PgConnection);
 
+/// These payments, as far as they are registered, with their orders.
+pub(crate) fn payments_with_orders(
+    connection: &mut PgConnection,
+    ids: &BTreeSet<PaymentId>,
+) -> QueryResult<Vec<(PaymentRow, OrderRow)>> {
+    external_payments::table
+        .inner_join(orders::table)
+        .filter(external_payments::payment_id.eq_any(ids.iter().map(PaymentId::as_str)))
+        .select((PaymentRow::as_select(), OrderRow::as_select()))
+        .load(connection)
+}
+
 /// Locks these payments, as far as they are registered, in the order of their ids.
 pub(crate) fn lock_payments(connection: &mut PgConnection, ids: &BTreeSet<PaymentId>) -> QueryResult<Vec<PaymentRow>> {
     external_payments::table

@@ -2,128 +2,76 @@
 //! that a statement is the same for every batch and each connection prepares it once.
 
 use adapters_diesel::sql_types::{Identifier, Moment};
-use adapters_diesel::{At, DeliveryRow, EventRow, Key, OrderRow, PaymentRow};
+use adapters_diesel::{At, DeliveryRow, EventRow, Key, OpenRow, OrderRow, PaymentRow};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, Binary, Nullable, Text};
-use domain::PaymentId;
+use domain::{Delivery, Event, ExternalPayment, Order, PaymentId};
 
-/// Defines a statement that reads `unnest($1, $2, …)`: which columns of which rows, and the SQL around it.
-macro_rules! unnest_statement {
-    (
-        $(#[$doc:meta])*
-        $Name:ident takes $Row:ty { $($column:ident: $Rust:ty => $Sql:ty),+ $(,)? }
-        $before:literal ... $after:literal
-    ) => {
+/// Defines columns of rows, each an array, which `unnest` makes rows of again.
+macro_rules! columns {
+    ($(#[$doc:meta])* $Name:ident of $Row:ty { $($column:ident: $Rust:ty => $Sql:ty),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Default, QueryId)]
-        pub(crate) struct $Name {
+        #[derive(Debug, Default)]
+        struct $Name {
             $($column: Vec<$Rust>,)+
         }
 
         impl FromIterator<$Row> for $Name {
             fn from_iter<I: IntoIterator<Item = $Row>>(rows: I) -> Self {
-                let mut statement = Self::default();
+                let mut columns = Self::default();
                 for row in rows {
-                    $(statement.$column.push(row.$column);)+
+                    $(columns.$column.push(row.$column);)+
                 }
-                statement
+                columns
             }
         }
 
         impl QueryFragment<Pg> for $Name {
             fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-                out.push_sql($before);
                 let mut separator = ["unnest("].into_iter().chain(std::iter::repeat(", "));
                 $(
                     out.push_sql(separator.next().unwrap_or_default());
                     out.push_bind_param::<Array<$Sql>, _>(&self.$column)?;
                 )+
-                out.push_sql(")");
-                out.push_sql($after);
+                out.push_sql(concat!(") AS new (", columns!(@names $($column),+), ")"));
                 Ok(())
             }
         }
-
-        impl RunQueryDsl<PgConnection> for $Name {}
     };
+    (@names $first:ident $(, $other:ident)*) => { concat!(stringify!($first) $(, ", ", stringify!($other))*) };
 }
 
-unnest_statement! {
-    /// Moves payments to where they now stand.
-    UpdatePayments takes PaymentRow {
+columns! {
+    PaymentColumns of PaymentRow {
         payment_id: String => Text,
         status: String => Text,
         transaction_id: Option<String> => Nullable<Text>,
         updated_at: At => Moment,
         paid_at: Option<At> => Nullable<Moment>,
     }
-    "UPDATE external_payments p SET status = new.status, transaction_id = new.transaction_id, \
-     updated_at = new.updated_at, paid_at = new.paid_at FROM " ...
-    " AS new (payment_id, status, transaction_id, updated_at, paid_at) WHERE p.payment_id = new.payment_id"
 }
 
-unnest_statement! {
-    /// Lets the records of PayPal payments follow them.
-    UpdatePaypal takes PaymentRow {
+columns! {
+    ClosedColumns of OpenRow {
+        created_at: At => Moment,
         payment_id: String => Text,
-        status: String => Text,
-        transaction_id: Option<String> => Nullable<Text>,
     }
-    "UPDATE paypal_payments r SET status = new.status, transaction_id = new.transaction_id FROM " ...
-    " AS new (payment_id, status, transaction_id) WHERE r.payment_id = new.payment_id"
 }
 
-unnest_statement! {
-    /// Lets the records of WebPay payments follow them.
-    UpdateWebpay takes PaymentRow {
-        payment_id: String => Text,
-        status: String => Text,
-        transaction_id: Option<String> => Nullable<Text>,
-    }
-    "UPDATE webpay_payments r SET status = new.status, transaction_id = new.transaction_id FROM " ...
-    " AS new (payment_id, status, transaction_id) WHERE r.payment_id = new.payment_id"
-}
-
-unnest_statement! {
-    /// Lets the records of inner payments follow them.
-    UpdateInner takes PaymentRow {
-        payment_id: String => Text,
-        status: String => Text,
-    }
-    "UPDATE inner_payments r SET status = new.status FROM " ...
-    " AS new (payment_id, status) WHERE r.payment_id = new.payment_id"
-}
-
-unnest_statement! {
-    /// Lets the records of invoice payments follow them.
-    UpdateInvoice takes PaymentRow {
-        payment_id: String => Text,
-        status: String => Text,
-        transaction_id: Option<String> => Nullable<Text>,
-    }
-    "UPDATE invoice_payments r SET status = new.status, receipt = new.receipt FROM " ...
-    " AS new (payment_id, status, receipt) WHERE r.payment_id = new.payment_id"
-}
-
-unnest_statement! {
-    /// Moves orders to where they now stand.
-    UpdateOrders takes OrderRow {
+columns! {
+    OrderColumns of OrderRow {
         order_id: String => Text,
         status: String => Text,
         paid_by: Option<String> => Nullable<Text>,
         paid_at: Option<At> => Nullable<Moment>,
         updated_at: At => Moment,
     }
-    "UPDATE orders o SET status = new.status, paid_by = new.paid_by, paid_at = new.paid_at, \
-     updated_at = new.updated_at FROM " ...
-    " AS new (order_id, status, paid_by, paid_at, updated_at) WHERE o.order_id = new.order_id"
 }
 
-unnest_statement! {
-    /// Adds audit entries.
-    InsertDeliveries takes DeliveryRow {
+columns! {
+    DeliveryColumns of DeliveryRow {
         delivery_id: Key => Identifier,
         received_at: At => Moment,
         source: String => Text,
@@ -144,22 +92,98 @@ unnest_statement! {
         previous_status: Option<String> => Nullable<Text>,
         new_status: Option<String> => Nullable<Text>,
     }
-    "INSERT INTO deliveries (delivery_id, received_at, source, payment_id, order_id, status, event, method, amount, \
-     currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, previous_status, \
-     new_status) SELECT * FROM " ... ""
 }
 
-unnest_statement! {
-    /// Adds events; they are numbered in this order.
-    InsertEvents takes EventRow {
+columns! {
+    EventColumns of EventRow {
         kind: String => Text,
         order_id: String => Text,
         payment_id: String => Text,
         paid_at: Option<At> => Nullable<Moment>,
         created_at: At => Moment,
     }
-    "INSERT INTO events (kind, order_id, payment_id, paid_at, created_at) SELECT * FROM " ... ""
 }
+
+/// Stores what became of payments and orders, lets the records of the payments' methods follow, and adds audit
+/// entries and events, which are numbered in their order: all in one statement, for going to and fro costs more than
+/// most of them. Yields the payments whose method keeps a record that is not there.
+#[derive(Debug, QueryId)]
+pub(crate) struct StoreChanges {
+    payments: PaymentColumns,
+    closed: ClosedColumns,
+    orders: OrderColumns,
+    deliveries: DeliveryColumns,
+    events: EventColumns,
+}
+
+impl StoreChanges {
+    pub(crate) fn new(
+        payments: Vec<ExternalPayment>,
+        orders: Vec<Order>,
+        deliveries: Vec<Delivery>,
+        events: Vec<Event>,
+    ) -> Self {
+        let closed = payments.iter().filter(|payment| !payment.status.is_open());
+        Self {
+            closed: closed.map(OpenRow::from).collect(),
+            payments: payments.into_iter().map(PaymentRow::from).collect(),
+            orders: orders.into_iter().map(OrderRow::from).collect(),
+            deliveries: deliveries.into_iter().map(DeliveryRow::from).collect(),
+            events: events.into_iter().map(EventRow::from).collect(),
+        }
+    }
+}
+
+impl QueryFragment<Pg> for StoreChanges {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "WITH moved AS (UPDATE external_payments p SET status = new.status, transaction_id = new.transaction_id, \
+             updated_at = new.updated_at, paid_at = new.paid_at FROM ",
+        );
+        self.payments.walk_ast(out.reborrow())?;
+        out.push_sql(
+            " WHERE p.payment_id = new.payment_id \
+             RETURNING p.payment_id, p.method, p.status, p.transaction_id), \
+             paypal AS (UPDATE paypal_payments r SET status = moved.status, transaction_id = moved.transaction_id \
+             FROM moved WHERE method = 'paypal' AND r.payment_id = moved.payment_id RETURNING r.payment_id), \
+             webpay AS (UPDATE webpay_payments r SET status = moved.status, transaction_id = moved.transaction_id \
+             FROM moved WHERE method = 'webpay' AND r.payment_id = moved.payment_id RETURNING r.payment_id), \
+             inner_ AS (UPDATE inner_payments r SET status = moved.status \
+             FROM moved WHERE method = 'inner' AND r.payment_id = moved.payment_id RETURNING r.payment_id), \
+             invoice AS (UPDATE invoice_payments r SET status = moved.status, receipt = moved.transaction_id \
+             FROM moved WHERE method = 'invoice' AND r.payment_id = moved.payment_id RETURNING r.payment_id), \
+             closed AS (DELETE FROM open_payments o USING ",
+        );
+        self.closed.walk_ast(out.reborrow())?;
+        out.push_sql(
+            " WHERE o.created_at = new.created_at AND o.payment_id = new.payment_id), \
+             paid AS (UPDATE orders o SET status = new.status, paid_by = new.paid_by, paid_at = new.paid_at, \
+             updated_at = new.updated_at FROM ",
+        );
+        self.orders.walk_ast(out.reborrow())?;
+        out.push_sql(
+            " WHERE o.order_id = new.order_id), \
+             noted AS (INSERT INTO deliveries (delivery_id, received_at, source, payment_id, order_id, status, event, \
+             method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, \
+             previous_status, new_status) SELECT * FROM ",
+        );
+        self.deliveries.walk_ast(out.reborrow())?;
+        out.push_sql("), told AS (INSERT INTO events (kind, order_id, payment_id, paid_at, created_at) SELECT * FROM ");
+        self.events.walk_ast(out.reborrow())?;
+        out.push_sql(
+            ") SELECT payment_id FROM moved WHERE method IN ('paypal', 'webpay', 'inner', 'invoice') \
+             AND payment_id NOT IN (SELECT payment_id FROM paypal UNION ALL SELECT payment_id FROM webpay \
+             UNION ALL SELECT payment_id FROM inner_ UNION ALL SELECT payment_id FROM invoice)",
+        );
+        Ok(())
+    }
+}
+
+impl Query for StoreChanges {
+    type SqlType = Text;
+}
+
+impl RunQueryDsl<PgConnection> for StoreChanges {}
 
 /// Locks the ids of payments until the transaction ends, registered or not. Whoever parks a notification
 /// and whoever registers its payment take this lock before they look, so neither can miss the other. Taken

@@ -22,6 +22,10 @@ pub(crate) fn orders(connection: &mut SqliteConnection, ids: &BTreeSet<OrderId>)
 /// Stores where a payment now stands, and lets its method's record follow.
 pub(crate) fn update_payment(connection: &mut SqliteConnection, payment: ExternalPayment) -> Stored<()> {
     let (id, method) = (payment.id.clone(), payment.method);
+    if !payment.status.is_open() {
+        let OpenRow { created_at, payment_id } = OpenRow::from(&payment);
+        diesel::delete(open_payments::table.find((created_at, payment_id))).execute(connection)?;
+    }
     let row = PaymentRow::from(payment);
     diesel::update(external_payments::table.find(&row.payment_id))
         .set((

@@ -32,6 +32,9 @@ impl Store {
     }
 }
 
+/// When the first of the payments in a PostgreSQL database was registered; the others followed second by second.
+pub(crate) const REGISTERED_FROM: &str = "timestamptz '2026-01-01 00:00+00'";
+
 /// A database with so many payments, of which the first `used` have been settled.
 pub(crate) struct Ground {
     place: Place,
@@ -160,7 +163,7 @@ impl Ground {
         match &self.place {
             Place::Postgres(database) => {
                 let numbers = format!("SELECT n FROM generate_series(0, {last}) AS n");
-                let registrations = registrations(&numbers, "timestamptz '2026-01-01 00:00+00' + n * interval '1 s'");
+                let registrations = registrations(&numbers, &format!("{REGISTERED_FROM} + n * interval '1 s'"));
                 // Without looking up for every row what it refers to, and with indexes that are built afterwards:
                 // that takes a third of the time.
                 let connection = &mut database.connect();
@@ -217,7 +220,7 @@ fn registrations(numbers: &str, at: &str) -> String {
              SELECT payment_id, status FROM external_payments WHERE method = '{method}'; "
         ));
     }
-    statements
+    statements + "INSERT INTO open_payments SELECT created_at, payment_id FROM external_payments; "
 }
 
 /// How an index of an SQLite database is made.

@@ -97,7 +97,7 @@ impl Ledger for MemoryLedger {
         let tables = self.lock();
         let count = |count: usize| i64::try_from(count).unwrap_or(COUNT_MAX).min(COUNT_MAX);
         let payments = || tables.payments.values().map(|recorded| &recorded.payment);
-        let open = || payments().filter(|payment| payment.status <= PaymentStatus::Processing);
+        let open = || payments().filter(|payment| payment.status.is_open());
         let unapplied = |payment: &&ExternalPayment| {
             payment.status == PaymentStatus::Completed
                 && tables.orders[&payment.order_id].paid_by.as_ref() != Some(&payment.id)

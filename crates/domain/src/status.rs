@@ -37,6 +37,14 @@ pub enum PaymentStatus {
     Refunded,
 }
 
+impl PaymentStatus {
+    /// Whether its end is still to be heard of.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        self < Self::Failed
+    }
+}
+
 /// What became of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]

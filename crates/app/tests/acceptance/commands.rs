@@ -60,7 +60,11 @@ fn register<'a>(payment: &'a str, order: &'a str) -> Vec<&'a str> {
 fn migrate_says_what_it_applied(store: Store) {
     let environment = [("DATABASE_URL", &*store.url())];
     let migrate = || printed(&command(&folder(), &["migrate"], &environment), 0);
-    assert_eq!(migrate(), "applied 2026-11-23-000000_ledger\napplied 2026-11-23-000001_open_payments\n");
+    assert_eq!(
+        migrate(),
+        "applied 2026-11-23-000000_ledger\napplied 2026-11-23-000001_open_payments\n\
+         applied 2026-11-24-000000_open_payments_table\n"
+    );
     assert_eq!(migrate(), "nothing to do: every migration has been applied\n");
 }
 

@@ -187,7 +187,9 @@ pub fn counting_stops_at_its_limit(ledger: &Arc<dyn Ledger>, database: &dyn Data
              INSERT INTO external_payments \
                 (payment_id, order_id, method, amount_minor, currency, status, created_at, updated_at) \
              SELECT 'p' || n, order_id, method, amount_minor, currency, status, created_at, updated_at \
-             FROM external_payments, numbers"
+             FROM external_payments, numbers; \
+             INSERT INTO open_payments \
+             SELECT created_at, payment_id FROM external_payments WHERE payment_id <> 'p'"
         ),
     );
     assert_eq!(ledger.figures().expect("a ledger that reads").open_payments, COUNT_MAX);
