@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{Text, Timestamptz, TimestamptzSqlite};
+use diesel::sql_types::{Text, Timestamptz};
 use diesel::sqlite::Sqlite;
 use domain::DeliveryId;
 
@@ -47,15 +47,18 @@ impl FromSql<Moment, Pg> for At {
     }
 }
 
+// RFC 3339 with a space, as Diesel writes times in SQLite, without its interpreting a format for each.
 impl ToSql<Moment, Sqlite> for At {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        ToSql::<TimestamptzSqlite, Sqlite>::to_sql(&self.0, out)
+        out.set_value(self.0.to_rfc3339_opts(SecondsFormat::AutoSi, false).replacen('T', " ", 1));
+        Ok(IsNull::No)
     }
 }
 
 impl FromSql<Moment, Sqlite> for At {
     fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-        FromSql::<TimestamptzSqlite, Sqlite>::from_sql(value).map(Self)
+        let text = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
+        Ok(Self(DateTime::parse_from_rfc3339(&text)?.to_utc()))
     }
 }
 

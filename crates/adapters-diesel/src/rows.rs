@@ -54,7 +54,7 @@ fn money(what: &'static str, amount_minor: i64, currency: String) -> Parsed<Mone
 
 /// A row of `orders`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = orders)]
+#[diesel(table_name = orders, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct OrderRow {
     pub order_id: String,
@@ -102,7 +102,7 @@ impl TryFrom<OrderRow> for Order {
 
 /// A row of `external_payments`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = external_payments)]
+#[diesel(table_name = external_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct PaymentRow {
     pub payment_id: String,
@@ -182,7 +182,7 @@ impl TryFrom<PaymentRow> for ExternalPayment {
 
 /// A row of `open_payments`.
 #[derive(Debug, Clone, Insertable)]
-#[diesel(table_name = open_payments)]
+#[diesel(table_name = open_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct OpenRow {
     pub created_at: At,
@@ -197,7 +197,7 @@ impl From<&ExternalPayment> for OpenRow {
 
 /// A row of `paypal_payments`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = paypal_payments)]
+#[diesel(table_name = paypal_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct PaypalRow {
     pub payment_id: String,
@@ -207,7 +207,7 @@ pub struct PaypalRow {
 
 /// A row of `webpay_payments`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = webpay_payments)]
+#[diesel(table_name = webpay_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct WebpayRow {
     pub payment_id: String,
@@ -217,7 +217,7 @@ pub struct WebpayRow {
 
 /// A row of `inner_payments`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = inner_payments)]
+#[diesel(table_name = inner_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct InnerRow {
     pub payment_id: String,
@@ -227,7 +227,7 @@ pub struct InnerRow {
 
 /// A row of `invoice_payments`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = invoice_payments)]
+#[diesel(table_name = invoice_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct InvoiceRow {
     pub payment_id: String,
@@ -336,7 +336,7 @@ pub fn missing_record(payments: impl IntoIterator<Item: ToString>) -> StorageErr
 
 /// A row of `partial_refunds`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = partial_refunds)]
+#[diesel(table_name = partial_refunds, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct PartialRefundRow {
     pub payment_id: String,
@@ -362,7 +362,7 @@ impl TryFrom<PartialRefundRow> for PartialRefund {
 
 /// A row of `parked_deliveries`.
 #[derive(Debug, Clone, Insertable)]
-#[diesel(table_name = parked_deliveries)]
+#[diesel(table_name = parked_deliveries, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct ParkedRow {
     pub delivery_id: Key,
@@ -381,7 +381,7 @@ impl ParkedRow {
 
 /// A row of `deliveries`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = deliveries)]
+#[diesel(table_name = deliveries, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct DeliveryRow {
     pub delivery_id: Key,
@@ -502,7 +502,7 @@ impl TryFrom<DeliveryRow> for Delivery {
 
 /// A row of `events` without its number, which the database gives.
 #[derive(Debug, Clone, Insertable)]
-#[diesel(table_name = events)]
+#[diesel(table_name = events, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct EventRow {
     pub kind: String,

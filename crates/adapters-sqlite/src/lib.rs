@@ -4,6 +4,7 @@
 mod connecting;
 mod ledger;
 mod queries;
+mod statements;
 
 pub use adapters_diesel::{ConnectError, LedgerOptions};
 pub use connecting::migrate;
