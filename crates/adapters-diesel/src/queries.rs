@@ -7,7 +7,9 @@ macro_rules! define_queries {
     ($Connection:ty) => {
         use std::collections::BTreeSet;
 
+        use diesel::dsl::sql;
         use diesel::prelude::*;
+        use diesel::sql_types::{Bool, Text};
         use domain::{Delivery, DeliveryId, ExternalPayment, MethodRecord, Order, OrderId, PartialRefund, PaymentId};
         use ports::{DeliveryFilter, HISTORY_MAX, LedgerFigures, OrderHistory, PaymentHistory, RecordedPayment};
         use $crate::schema::{
@@ -122,7 +124,16 @@ macro_rules! define_queries {
                 query = query.filter(deliveries::payment_id.eq(payment.as_str()));
             }
             if let Some(order) = order {
-                query = query.filter(deliveries::order_id.eq(order.as_str()));
+                query = query.filter(deliveries::order_id.eq(order.as_str())).filter(
+                    sql::<Bool>(
+                        "delivery_id IN (SELECT delivery_id FROM deliveries WHERE payment_id IN \
+                         (SELECT payment_id FROM external_payments WHERE order_id = ",
+                    )
+                    .bind::<Text, _>(order.as_str())
+                    .sql(") UNION ALL SELECT delivery_id FROM deliveries WHERE order_id = ")
+                    .bind::<Text, _>(order.as_str())
+                    .sql(" AND outcome IN ('parked', 'rejected', 'invalid'))"),
+                );
             }
             if let Some(outcome) = outcome {
                 let outcome = <&str>::from(*outcome);

@@ -13,7 +13,7 @@ use super::{Own, WAIT};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const ALL: [&str; 3] =
-    ["2026-11-23-000000_ledger", "2026-11-23-000001_open_payments", "2026-11-24-000000_open_payments_table"];
+    ["2026-11-23-000000_ledger", "2026-11-23-000001_open_payments", "2026-11-24-000000_lighter_callbacks"];
 
 #[test]
 fn migrate_names_what_it_applied_and_does_it_once() {

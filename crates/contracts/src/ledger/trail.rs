@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use domain::{Delivery, DeliveryId, Outcome, OutcomeKind};
+use domain::{Delivery, DeliveryId, Outcome, OutcomeKind, Payload};
 use ports::{DeliveryFilter, HISTORY_MAX, Ledger};
 
 use crate::fixtures::{
-    any, at, at_micros, completion, deliveries, order_id, payment, payment_id, receipt, register, registration,
-    settle_as,
+    any, at, at_micros, completion, deliveries, note_invalid, order_id, payment, payment_id, receipt, register,
+    registration, settle_as,
 };
 
 /// Seven entries, oldest first: of two registered payments and an unknown one, some of one millisecond.
@@ -27,15 +27,18 @@ fn seven_entries(ledger: &Arc<dyn Ledger>) -> Vec<Delivery> {
 }
 
 pub fn entries_are_found_by_any_combination_of_filters(ledger: &Arc<dyn Ledger>) {
-    let entries = seven_entries(ledger);
+    let mut entries = seven_entries(ledger);
+    let invalid = Payload { status: None, ..Payload::from(&completion("p", "o")) };
+    entries.push(note_invalid(&**ledger, &invalid, "status: is missing", &receipt(at(7))));
     let ids = |text: &[&str]| text.iter().map(|text| Some(payment_id(text))).chain([None]).collect::<Vec<_>>();
     let orders = [None, Some(order_id("o")), Some(order_id("another")), Some(order_id("none"))];
-    let outcomes = [None, Some(OutcomeKind::Parked), Some(OutcomeKind::Duplicate), Some(OutcomeKind::Rejected)];
+    let kinds = [OutcomeKind::Parked, OutcomeKind::Duplicate, OutcomeKind::Rejected, OutcomeKind::Invalid];
+    let outcomes = kinds.into_iter().map(Some).chain([None]).collect::<Vec<_>>();
     let sinces = [None, Some(at(2)), Some(at_micros(3_000_001)), Some(at(6))];
     let befores = [None, Some(entries[6].receipt.delivery_id), Some(entries[3].receipt.delivery_id)];
     for payment in ids(&["p", "unknown", "none"]) {
         for order in &orders {
-            for outcome in outcomes {
+            for &outcome in &outcomes {
                 for since in sinces {
                     for before in befores {
                         let (payment, order) = (payment.clone(), order.clone());

@@ -19,3 +19,7 @@ ALTER TABLE paypal_payments SET (fillfactor = 50);
 ALTER TABLE webpay_payments SET (fillfactor = 50);
 ALTER TABLE inner_payments SET (fillfactor = 50);
 ALTER TABLE invoice_payments SET (fillfactor = 50);
+
+-- An order's deliveries are found by its payments, but for those that were not taken for one of them.
+DROP INDEX deliveries_order;
+CREATE INDEX deliveries_order ON deliveries (order_id, delivery_id) WHERE outcome IN ('parked', 'rejected', 'invalid');

@@ -9,3 +9,7 @@ INSERT INTO open_payments
 SELECT created_at, payment_id FROM external_payments WHERE status IN ('pending', 'processing');
 
 DROP INDEX external_payments_open;
+
+-- An order's deliveries are found by its payments, but for those that were not taken for one of them.
+DROP INDEX deliveries_order;
+CREATE INDEX deliveries_order ON deliveries (order_id, delivery_id) WHERE outcome IN ('parked', 'rejected', 'invalid');
