@@ -64,12 +64,14 @@ pub(crate) struct Session {
 
 impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Session {
     fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
-        // synchronous=FULL syncs the write-ahead log at every commit: what was answered is on disk.
+        // synchronous=FULL syncs the write-ahead log at every commit: what was answered is on disk. A log of 16 MiB
+        // (4,000 pages) collects what is written to a page again and again before the page goes to its place.
         connection
             .batch_execute(&format!(
                 "PRAGMA busy_timeout = {}; \
                  PRAGMA journal_mode = WAL; \
                  PRAGMA synchronous = FULL; \
+                 PRAGMA wal_autocheckpoint = 4000; \
                  PRAGMA foreign_keys = ON;",
                 self.busy_timeout.as_millis()
             ))
