@@ -1,7 +1,8 @@
-//! Callbacks that come whether or not the one before is answered: at half of the peak, and pgbench at the same rate.
+//! Callbacks that come whether or not the one before is answered: at half of the service's peak, and at half of
+//! pgbench's, which can't keep up with more, beside pgbench itself.
 
 use crate::ground::Store;
-use crate::load::Pace;
+use crate::load::{Pace, Sent};
 use crate::report::Figures;
 use crate::setting::Setting;
 use crate::trial::Trial;
@@ -19,19 +20,27 @@ pub(crate) fn round(setting: &mut Setting, figures: &mut Figures) -> anyhow::Res
     for store in Store::ALL {
         let name = |figure: &str| format!("{}.{figure}", store.word());
         let Some(peak) = figures.median(&name("closed.per_second")) else { continue };
-        let rate = peak / 2.0;
-        let callbacks = (rate * SECONDS) as u64;
-        let trial = Trial { connections: CONNECTIONS, pace: Pace::Open(rate), ..Trial::closed(callbacks) };
-        let sent = setting.run(store, trial)?.sent;
+        let sent = at_rate(setting, store, peak / 2.0)?;
         figures.note(name("open.per_second"), sent.per_second());
         figures.note_latencies(&name("open"), &sent.latencies);
-        if store == Store::Postgres {
-            let ran = setting.pgbench(CLIENTS, callbacks, Some(rate))?;
-            figures.note("pgbench.open.per_second", ran.per_second);
-            figures.note_latencies("pgbench.open", &ran.latencies);
-            let (ours, theirs) = (sent.latencies.value_at_quantile(0.99), ran.latencies.value_at_quantile(0.99));
-            figures.note(name("open.over_pgbench"), ours as f64 / theirs as f64);
-        }
     }
+    let Some(peak) = figures.median("pgbench.closed.per_second") else { return Ok(()) };
+    let sent = at_rate(setting, Store::Postgres, peak / 2.0)?;
+    let ran = setting.pgbench(CLIENTS, callbacks(peak / 2.0), Some(peak / 2.0))?;
+    figures.note_latencies("postgres.gentle", &sent.latencies);
+    figures.note("pgbench.gentle.per_second", ran.per_second);
+    figures.note_latencies("pgbench.gentle", &ran.latencies);
+    let (ours, theirs) = (sent.latencies.value_at_quantile(0.99), ran.latencies.value_at_quantile(0.99));
+    figures.note("postgres.gentle.over_pgbench", ours as f64 / theirs as f64);
     Ok(())
+}
+
+fn at_rate(setting: &mut Setting, store: Store, rate: f64) -> anyhow::Result<Sent> {
+    let trial = Trial { connections: CONNECTIONS, pace: Pace::Open(rate), ..Trial::closed(callbacks(rate)) };
+    Ok(setting.run(store, trial)?.sent)
+}
+
+/// How many make the time full.
+fn callbacks(rate: f64) -> u64 {
+    (rate * SECONDS) as u64
 }
