@@ -1,6 +1,6 @@
 use std::fmt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use adapters_diesel::schema::{deliveries, events};
 use adapters_diesel::{
@@ -15,6 +15,7 @@ use ports::{
     RecordedPayment,
 };
 
+use crate::checkpointing::Checkpointer;
 use crate::connecting::{MIGRATIONS, Session};
 use crate::queries;
 
@@ -23,7 +24,8 @@ pub struct SqliteLedger {
     pool: Pool<ConnectionManager<SqliteConnection>>,
     /// SQLite lets one connection write at a time and has the others poll for their turn; waiting here is
     /// fair and costs nothing.
-    writing: Mutex<()>,
+    writing: Arc<Mutex<()>>,
+    checkpointer: Checkpointer,
 }
 
 impl SqliteLedger {
@@ -32,7 +34,9 @@ impl SqliteLedger {
     pub fn open(path: &Path, options: LedgerOptions) -> Self {
         let manager = ConnectionManager::new(path.to_string_lossy());
         let session = Session { busy_timeout: options.patience };
-        Self { pool: build_pool(manager, options, session), writing: Mutex::new(()) }
+        let writing = Arc::default();
+        let checkpointer = Checkpointer::start(path, session, Arc::clone(&writing));
+        Self { pool: build_pool(manager, options, session), writing, checkpointer }
     }
 
     fn connection(&self) -> Result<PooledConnection<ConnectionManager<SqliteConnection>>, LedgerError> {
@@ -57,7 +61,9 @@ impl Ledger for SqliteLedger {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut connection = self.connection()?;
         // An immediate transaction locks the whole database, and with it every key.
-        Ok(retry_races(|| connection.immediate_transaction(|connection| amend(connection, keys, act)))?)
+        retry_races(|| connection.immediate_transaction(|connection| amend(connection, keys, act)))?;
+        self.checkpointer.wake();
+        Ok(())
     }
 
     fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {

@@ -1,5 +1,6 @@
 //! The ledger in SQLite keeps the contract, and what is particular to it.
 
+mod checkpointing;
 mod migrating;
 mod reaching;
 

@@ -1,0 +1,62 @@
+//! Brings what stands in the write-ahead log to its place in the database, beside the writer and not in its way.
+
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::r2d2::CustomizeConnection as _;
+
+use crate::connecting::Session;
+
+/// How long the log collects what is written: a page that is written again and again goes to its place once.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The thread that does it, as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    written: SyncSender<()>,
+}
+
+impl Checkpointer {
+    /// Starts it. `writing` is held by whoever writes.
+    pub(crate) fn start(path: &Path, session: Session, writing: Arc<Mutex<()>>) -> Self {
+        let path = path.to_string_lossy().into_owned();
+        let (written, commits) = sync_channel(1);
+        // Where there is no thread, or no connection for it, the writers do it themselves when the log is very long.
+        let _ = thread::Builder::new().name("checkpointer".to_owned()).spawn(move || {
+            let mut connection = None;
+            while commits.recv().is_ok() {
+                thread::sleep(PAUSE);
+                connection = connection.or_else(|| connect(&path, &session));
+                if let Some(connection) = &mut connection {
+                    checkpoint(connection);
+                    // What was written meanwhile is little. Without it the log begins anew, or else it would grow as
+                    // long as somebody writes.
+                    let _turn = writing.lock().unwrap_or_else(PoisonError::into_inner);
+                    checkpoint(connection);
+                }
+            }
+        });
+        Self { written }
+    }
+
+    /// Something has been written.
+    pub(crate) fn wake(&self) {
+        let _ = self.written.try_send(());
+    }
+}
+
+fn connect(path: &str, session: &Session) -> Option<SqliteConnection> {
+    let mut connection = SqliteConnection::establish(path).ok()?;
+    session.on_acquire(&mut connection).ok()?;
+    Some(connection)
+}
+
+/// As far as readers let it. What fails now is done next time; nothing is lost by that.
+fn checkpoint(connection: &mut SqliteConnection) {
+    let _ = connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)");
+}
