@@ -11,14 +11,14 @@ SELECT created_at, payment_id FROM external_payments WHERE status IN ('pending',
 
 DROP INDEX external_payments_open;
 
--- Each of these rows is rewritten as its payment ends, neighbours within seconds of each other. With room for that on
--- its page, a new version touches no index (HOT).
-ALTER TABLE orders SET (fillfactor = 50);
-ALTER TABLE external_payments SET (fillfactor = 50);
-ALTER TABLE paypal_payments SET (fillfactor = 50);
-ALTER TABLE webpay_payments SET (fillfactor = 50);
-ALTER TABLE inner_payments SET (fillfactor = 50);
-ALTER TABLE invoice_payments SET (fillfactor = 50);
+-- Each of these rows is rewritten, and grows by half, as its payment ends; its neighbours may be at the same moment.
+-- With room for that on its page, a new version touches no index (HOT).
+ALTER TABLE orders SET (fillfactor = 40);
+ALTER TABLE external_payments SET (fillfactor = 40);
+ALTER TABLE paypal_payments SET (fillfactor = 40);
+ALTER TABLE webpay_payments SET (fillfactor = 40);
+ALTER TABLE inner_payments SET (fillfactor = 40);
+ALTER TABLE invoice_payments SET (fillfactor = 40);
 
 -- An order's deliveries are found by its payments, but for those that were not taken for one of them.
 DROP INDEX deliveries_order;
