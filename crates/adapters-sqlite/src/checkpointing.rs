@@ -12,8 +12,9 @@ use diesel::r2d2::CustomizeConnection as _;
 
 use crate::connecting::Session;
 
-/// How long the log collects what is written: a page that is written again and again goes to its place once.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long the log collects what is written: a page that is written again and again goes to its place once. Longer
+/// would have the disk do more at a time, and those who commit meanwhile wait for it.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The thread that does it, as long as this is there.
 #[derive(Debug)]

@@ -24,9 +24,9 @@ pub trait Ledger: Send + Sync {
     /// Opens the books at `keys`, lets `act` work on them, and stores all that it left there in one
     /// transaction. When this returns `Ok`, that is on disk.
     ///
-    /// The payments and orders of `keys` are locked meanwhile, payments before orders and each in the order
-    /// of their ids, so that two callers never wait for each other in a circle. A payment that is *not*
-    /// registered is locked as well: nobody registers it between the look and the write.
+    /// Nobody changes the payments and orders of `keys` between the look and the write, nor registers one of
+    /// these payments: of two callers at once, one waits or starts over. They never wait for each other in a
+    /// circle.
     ///
     /// `act` runs again from fresh books when the transaction lost a race, so nothing but the books and its
     /// own result may change in it. [`dyn Ledger::amend`] is the comfortable form.
