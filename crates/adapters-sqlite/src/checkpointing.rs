@@ -1,9 +1,10 @@
 //! Brings what stands in the write-ahead log to its place in the database, beside the writer and not in its way.
 
+use std::convert::Infallible;
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
@@ -16,10 +17,12 @@ use crate::connecting::Session;
 /// would have the disk do more at a time, and those who commit meanwhile wait for it.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The thread that does it, as long as this is there.
+/// The thread that does it. It ends with this.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
-    written: SyncSender<()>,
+    /// Says that something has been written, and, as long as it is there, that the thread is to go on.
+    signals: Option<(SyncSender<()>, Sender<Infallible>)>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpointer {
@@ -27,11 +30,11 @@ impl Checkpointer {
     pub(crate) fn start(path: &Path, session: Session, writing: Arc<Mutex<()>>) -> Self {
         let path = path.to_string_lossy().into_owned();
         let (written, commits) = sync_channel(1);
+        let (going_on, end) = channel();
         // Where there is no thread, or no connection for it, the writers do it themselves when the log is very long.
-        let _ = thread::Builder::new().name("checkpointer".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("checkpointer".to_owned()).spawn(move || {
             let mut connection = None;
-            while commits.recv().is_ok() {
-                thread::sleep(PAUSE);
+            while commits.recv().is_ok() && end.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
                 connection = connection.or_else(|| connect(&path, &session));
                 if let Some(connection) = &mut connection {
                     checkpoint(connection);
@@ -42,12 +45,25 @@ impl Checkpointer {
                 }
             }
         });
-        Self { written }
+        Self { signals: Some((written, going_on)), thread: thread.ok() }
     }
 
     /// Something has been written.
     pub(crate) fn wake(&self) {
-        let _ = self.written.try_send(());
+        if let Some((written, _)) = &self.signals {
+            // If it has not heard of the one before, it will see both.
+            let _ = written.try_send(());
+        }
+    }
+}
+
+/// Waits for the thread: whoever closes the last connection leaves no log behind.
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.signals = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
