@@ -65,9 +65,13 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
         let timeout_ms = self.patience.as_millis();
         // Less than a statement: when a batch waits for somebody's row, there is time to go on without it.
         let lock_timeout_ms = timeout_ms.div_ceil(4);
+        // Every statement here looks up keys, so one plan serves all; planning the one that stores takes longer than the
+        // statement itself. Such a plan may be made while the tables are empty, and must not read them when they are not.
         connection
             .batch_execute(&format!(
-                "SET statement_timeout = {timeout_ms}; \
+                "SET plan_cache_mode = force_generic_plan; \
+                 SET enable_seqscan = off; \
+                 SET statement_timeout = {timeout_ms}; \
                  SET lock_timeout = {lock_timeout_ms}; \
                  SET idle_in_transaction_session_timeout = {timeout_ms}; \
                  SELECT set_config('synchronous_commit', 'on', false) \

@@ -4,6 +4,7 @@ use adapters_diesel::{
     LedgerOptions, ParkedRow, StorageError, build_pool, missing_record, open_books, pool_connections, retry_races,
     up_to_date,
 };
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
@@ -79,7 +80,11 @@ impl Ledger for PostgresLedger {
     }
 
     fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError> {
-        self.read(|connection| queries::filtered_deliveries(connection, filter))
+        self.read(|connection| {
+            // Some outcomes are frequent and others rare: that decides along which index to walk.
+            connection.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan")?;
+            queries::filtered_deliveries(connection, filter)
+        })
     }
 
     fn check(&self) -> Result<(), LedgerError> {
