@@ -11,8 +11,7 @@ use domain::{Delivery, Event, ExternalPayment, Order, PaymentId};
 
 /// Defines columns of rows, each an array, which `unnest` makes rows of again.
 macro_rules! columns {
-    ($(#[$doc:meta])* $Name:ident of $Row:ty { $($column:ident: $Rust:ty => $Sql:ty),+ $(,)? }) => {
-        $(#[$doc])*
+    ($Name:ident of $Row:ty { $($column:ident: $Rust:ty => $Sql:ty),+ $(,)? }) => {
         #[derive(Debug, Default)]
         struct $Name {
             $($column: Vec<$Rust>,)+
