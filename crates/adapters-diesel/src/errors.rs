@@ -15,8 +15,8 @@ pub enum StorageError {
         /// What was found there.
         value: String,
     },
-    /// A payment is not there to be looked at.
-    #[error("a payment is not registered")]
+    /// A payment or an order is not there to be looked at.
+    #[error("a payment or its order is not registered")]
     Unregistered,
 }
 

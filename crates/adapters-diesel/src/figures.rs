@@ -63,7 +63,7 @@ pub fn figures_query() -> String {
             (SELECT delivery_id FROM parked_deliveries ORDER BY delivery_id LIMIT 1)) \
             AS oldest_parked_notification_at, \
          (SELECT count(*) FROM (SELECT (SELECT status FROM external_payments \
-            WHERE external_payments.payment_id = deliveries.payment_id) AS status FROM deliveries \
+            WHERE external_payments.payment_key = deliveries.payment_key) AS status FROM deliveries \
             WHERE outcome = 'unapplied' ORDER BY delivery_id DESC LIMIT {UNAPPLIED_MAX}) AS unapplied \
             WHERE status = 'completed') AS unapplied_payments, \
          (SELECT max(received_at) FROM (SELECT received_at, source FROM deliveries \

@@ -2,6 +2,7 @@
 //! values, the queries that read the same on every database, and what a database's errors mean. What is
 //! particular to one database (its locks, its bulk statements, its settings) lives in that database's crate.
 
+mod books;
 mod columns;
 mod connecting;
 mod errors;
@@ -11,6 +12,7 @@ mod rows;
 #[expect(missing_docs, reason = "docs/data-model.md describes the tables")]
 pub mod schema;
 
+pub use books::{SurrogateKeys, open_books};
 pub use columns::{At, Key, sql_types};
 pub use connecting::{
     ConnectError, LedgerOptions, apply_pending, build_pool, pool_connections, retry_races, up_to_date,
@@ -18,6 +20,7 @@ pub use connecting::{
 pub use errors::StorageError;
 pub use figures::{FiguresRow, figures_query};
 pub use rows::{
-    DeliveryRow, EventRow, InnerRow, InvoiceRow, OpenRow, OrderRow, ParkedRow, PartialRefundRow, PaymentRow, PaypalRow,
-    RecordRow, RecordedRow, WebpayRow, missing_record, open_books, read_all, recorded_payment,
+    DeliveryRow, EventRow, InnerRow, InvoiceRow, OpenRow, OrderChange, OrderRow, ParkedRow, PartialRefundRow,
+    PaymentChange, PaymentRow, PaypalRow, RecordRow, RecordedRow, WebpayRow, missing_record, read_all,
+    recorded_payment,
 };

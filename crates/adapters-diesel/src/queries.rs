@@ -18,10 +18,11 @@ macro_rules! define_queries {
         };
         use $crate::{
             At, DeliveryRow, EventRow, FiguresRow, InnerRow, InvoiceRow, Key, OpenRow, OrderRow, ParkedRow,
-            PartialRefundRow, PaymentRow, PaypalRow, RecordRow, RecordedRow, StorageError, WebpayRow, figures_query,
-            read_all, recorded_payment,
+            PartialRefundRow, PaymentRow, PaypalRow, RecordRow, RecordedRow, StorageError, SurrogateKeys, WebpayRow,
+            figures_query, read_all, recorded_payment,
         };
 
+        type Backend = <$Connection as diesel::Connection>::Backend;
         type Stored<T> = Result<T, StorageError>;
 
         /// Those of these partial refunds that are known.
@@ -58,51 +59,46 @@ macro_rules! define_queries {
             connection: &mut $Connection,
             id: &PaymentId,
         ) -> Stored<Option<(RecordedPayment, Order)>> {
-            let recorded: Option<RecordedRow> = external_payments::table
+            let row: Option<(OrderRow, RecordedRow)> = external_payments::table
+                .inner_join(orders::table)
                 .left_join(paypal_payments::table)
                 .left_join(webpay_payments::table)
                 .left_join(inner_payments::table)
                 .left_join(invoice_payments::table)
                 .filter(external_payments::payment_id.eq(id.as_str()))
-                .select(RecordedRow::as_select())
+                .select(<(OrderRow, RecordedRow)>::as_select())
                 .first(connection)
                 .optional()?;
-            let Some(recorded) = recorded else { return Ok(None) };
-            let payment = recorded_payment(recorded)?;
-            let order: OrderRow = orders::table
-                .find(payment.payment.order_id.as_str())
-                .select(OrderRow::as_select())
-                .first(connection)?;
-            Ok(Some((payment, order.try_into()?)))
+            let Some((order, recorded)) = row else { return Ok(None) };
+            let order = Order::try_from(order)?;
+            Ok(Some((recorded_payment(recorded, order.id.clone())?, order)))
         }
 
         /// A payment with all that belongs to it.
         pub(crate) fn payment_history(connection: &mut $Connection, id: &PaymentId) -> Stored<Option<PaymentHistory>> {
             let Some((payment, order)) = payment_and_order(connection, id)? else { return Ok(None) };
-            let history: Vec<DeliveryRow> = deliveries::table
-                .filter(deliveries::payment_id.eq(id.as_str()))
-                .order(deliveries::delivery_id.desc())
-                .limit(HISTORY_MAX)
-                .select(DeliveryRow::as_select())
-                .load(connection)?;
-            Ok(Some(PaymentHistory { payment, order, deliveries: read_all(history)? }))
+            let filter = DeliveryFilter { payment: Some(id.clone()), ..DeliveryFilter::newest(HISTORY_MAX) };
+            Ok(Some(PaymentHistory { payment, order, deliveries: filtered_deliveries(connection, &filter)? }))
         }
 
         /// An order with all its payments.
         pub(crate) fn order_history(connection: &mut $Connection, id: &OrderId) -> Stored<Option<OrderHistory>> {
-            let order: Option<OrderRow> =
-                orders::table.find(id.as_str()).select(OrderRow::as_select()).first(connection).optional()?;
-            let Some(order) = order else { return Ok(None) };
+            let row: Option<(i64, OrderRow)> = orders::table
+                .filter(orders::order_id.eq(id.as_str()))
+                .select((orders::order_key, OrderRow::as_select()))
+                .first(connection)
+                .optional()?;
+            let Some((key, order)) = row else { return Ok(None) };
             let payments: Vec<RecordedRow> = external_payments::table
                 .left_join(paypal_payments::table)
                 .left_join(webpay_payments::table)
                 .left_join(inner_payments::table)
                 .left_join(invoice_payments::table)
-                .filter(external_payments::order_id.eq(id.as_str()))
+                .filter(external_payments::order_key.eq(key))
                 .order((external_payments::created_at, external_payments::payment_id))
                 .select(RecordedRow::as_select())
                 .load(connection)?;
-            let payments = payments.into_iter().map(recorded_payment).collect::<Stored<_>>()?;
+            let payments = payments.into_iter().map(|row| recorded_payment(row, id.clone())).collect::<Stored<_>>()?;
             Ok(Some(OrderHistory { order: order.try_into()?, payments }))
         }
 
@@ -118,19 +114,42 @@ macro_rules! define_queries {
             connection: &mut $Connection,
             filter: &DeliveryFilter,
         ) -> Stored<Vec<Delivery>> {
+            let Some(payment) = &filter.payment else {
+                return read_all(deliveries_query(filter).select(DeliveryRow::as_select()).load(connection)?);
+            };
+            let key: Option<i64> = external_payments::table
+                .filter(external_payments::payment_id.eq(payment.as_str()))
+                .select(external_payments::payment_key)
+                .first(connection)
+                .optional()?;
+            // What was noted of it while it was looked for in vain is found by its id.
+            let mut rows: Vec<DeliveryRow> = deliveries_query(filter)
+                .filter(deliveries::payment_key.is_null())
+                .filter(deliveries::payment_id.eq(payment.as_str()))
+                .select(DeliveryRow::as_select())
+                .load(connection)?;
+            if key.is_some() {
+                let found = deliveries_query(filter).filter(deliveries::payment_key.eq(key));
+                rows.extend(found.select(DeliveryRow::as_select()).load::<DeliveryRow>(connection)?);
+                rows.sort_by_key(|row| std::cmp::Reverse(row.delivery_id.0));
+                rows.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
+            }
+            read_all(rows)
+        }
+
+        /// The deliveries of any payment that this filter lets through, newest first.
+        fn deliveries_query(filter: &DeliveryFilter) -> deliveries::BoxedQuery<'_, Backend> {
             let DeliveryFilter { payment, order, outcome, since, before, limit } = filter;
             let mut query = deliveries::table.order(deliveries::delivery_id.desc()).limit(*limit).into_boxed();
-            if let Some(payment) = payment {
-                query = query.filter(deliveries::payment_id.eq(payment.as_str()));
-            }
             if let Some(order) = order {
                 query = query.filter(deliveries::order_id.eq(order.as_str())).filter(
                     sql::<Bool>(
-                        "delivery_id IN (SELECT delivery_id FROM deliveries WHERE payment_id IN \
-                         (SELECT payment_id FROM external_payments WHERE order_id = ",
+                        "delivery_id IN (SELECT delivery_id FROM deliveries WHERE payment_key IN \
+                         (SELECT payment_key FROM external_payments WHERE order_key = \
+                         (SELECT order_key FROM orders WHERE order_id = ",
                     )
                     .bind::<Text, _>(order.as_str())
-                    .sql(") UNION ALL SELECT delivery_id FROM deliveries WHERE order_id = ")
+                    .sql(")) UNION ALL SELECT delivery_id FROM deliveries WHERE order_id = ")
                     .bind::<Text, _>(order.as_str())
                     .sql(" AND outcome IN ('parked', 'rejected', 'invalid'))"),
                 );
@@ -154,7 +173,7 @@ macro_rules! define_queries {
             if let Some(before) = before {
                 query = query.filter(deliveries::delivery_id.lt(Key(*before)));
             }
-            read_all(query.select(DeliveryRow::as_select()).load(connection)?)
+            query
         }
 
         /// How the ledger stands.
@@ -162,20 +181,43 @@ macro_rules! define_queries {
             Ok(diesel::sql_query(figures_query()).get_result::<FiguresRow>(connection)?.into())
         }
 
-        /// Stores what registrations have added.
+        /// These orders, as far as they exist, with their keys.
+        pub(crate) fn orders<'a>(
+            connection: &mut $Connection,
+            ids: impl Iterator<Item = &'a OrderId>,
+        ) -> QueryResult<Vec<(i64, OrderRow)>> {
+            let find = |id: &OrderId| {
+                orders::table
+                    .filter(orders::order_id.eq(id.as_str()))
+                    .select((orders::order_key, OrderRow::as_select()))
+                    .first(connection)
+                    .optional()
+            };
+            ids.map(find).filter_map(Result::transpose).collect()
+        }
+
+        /// Stores what registrations have added, and notes the keys that it was given.
         pub(crate) fn add(
             connection: &mut $Connection,
             added_orders: Vec<Order>,
             added_payments: Vec<(ExternalPayment, Option<MethodRecord>)>,
-        ) -> QueryResult<()> {
+            keys: &mut SurrogateKeys,
+        ) -> Stored<()> {
             for order in added_orders {
-                diesel::insert_into(orders::table).values(OrderRow::from(order)).execute(connection)?;
+                let id = order.id.clone();
+                let order_key = diesel::insert_into(orders::table)
+                    .values(OrderRow::from(order))
+                    .returning(orders::order_key)
+                    .get_result(connection)?;
+                keys.orders.insert(id, order_key);
             }
             for (payment, record) in added_payments {
-                let record = record.map(|record| RecordRow::new(&payment.id, record));
-                let open = payment.status.is_open().then(|| OpenRow::from(&payment));
-                diesel::insert_into(external_payments::table).values(PaymentRow::from(payment)).execute(connection)?;
-                match record {
+                let payment_key = diesel::insert_into(external_payments::table)
+                    .values(PaymentRow::new(payment.clone(), keys)?)
+                    .returning(external_payments::payment_key)
+                    .get_result(connection)?;
+                keys.payments.insert(payment.id.clone(), payment_key);
+                match record.map(|record| RecordRow::new(payment_key, record)) {
                     Some(RecordRow::Paypal(row)) => {
                         diesel::insert_into(paypal_payments::table).values(row).execute(connection)?;
                     }
@@ -190,7 +232,8 @@ macro_rules! define_queries {
                     }
                     None => {}
                 }
-                if let Some(row) = open {
+                if payment.status.is_open() {
+                    let row = OpenRow::new(&payment, keys)?;
                     diesel::insert_into(open_payments::table).values(row).execute(connection)?;
                 }
             }

@@ -1,22 +1,21 @@
 //! Rows as they are stored, and what they mean to the domain. Each is mapped field by field, so that a new
 //! column or a new field does not compile until somebody has decided about it.
 
-use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use diesel::prelude::*;
 use domain::{
-    Books, Currency, Delivery, Event, ExternalPayment, InvoiceNumber, KeyName, MethodRecord, Money, Order, OrderId,
-    Outcome, OutcomeKind, PartialRefund, Payload, PaymentId, PaymentMethod, Receipt, RedirectUrl, RequestId,
-    TransactionId, UserId,
+    Currency, Delivery, Event, ExternalPayment, InvoiceNumber, KeyName, MethodRecord, Money, Order, OrderId, Outcome,
+    OutcomeKind, PartialRefund, Payload, PaymentId, PaymentMethod, Receipt, RedirectUrl, RequestId, TransactionId,
+    UserId,
 };
-use ports::{Keys, RecordedPayment};
+use ports::RecordedPayment;
 
 use crate::schema::{
     deliveries, events, external_payments, inner_payments, invoice_payments, open_payments, orders, parked_deliveries,
     partial_refunds, paypal_payments, webpay_payments,
 };
-use crate::{At, Key, StorageError};
+use crate::{At, Key, StorageError, SurrogateKeys};
 
 type Parsed<T> = Result<T, StorageError>;
 
@@ -52,7 +51,7 @@ fn money(what: &'static str, amount_minor: i64, currency: String) -> Parsed<Mone
     Money::from_minor(amount_minor, known).map_err(|_| StorageError::Corrupt { what, value: amount_minor.to_string() })
 }
 
-/// A row of `orders`.
+/// A row of `orders` without its key, which the database gives.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = orders, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
@@ -100,13 +99,40 @@ impl TryFrom<OrderRow> for Order {
     }
 }
 
-/// A row of `external_payments`.
+/// What settling changes in a row of `orders`.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct OrderChange {
+    pub order_key: i64,
+    pub status: String,
+    pub paid_by: Option<String>,
+    pub paid_at: Option<At>,
+    pub updated_at: At,
+}
+
+impl OrderChange {
+    /// How the row of this order is to be.
+    ///
+    /// # Errors
+    /// [`StorageError::Unregistered`] if its key is unknown.
+    pub fn new(order: &Order, keys: &SurrogateKeys) -> Parsed<Self> {
+        Ok(Self {
+            order_key: keys.order(&order.id)?,
+            status: order.status.to_string(),
+            paid_by: order.paid_by.as_ref().map(ToString::to_string),
+            paid_at: order.paid_at.map(At),
+            updated_at: At(order.updated_at),
+        })
+    }
+}
+
+/// A row of `external_payments` without its key, which the database gives.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = external_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct PaymentRow {
     pub payment_id: String,
-    pub order_id: String,
+    pub order_key: i64,
     pub method: String,
     pub amount_minor: i64,
     pub currency: String,
@@ -118,8 +144,12 @@ pub struct PaymentRow {
     pub paid_at: Option<At>,
 }
 
-impl From<ExternalPayment> for PaymentRow {
-    fn from(payment: ExternalPayment) -> Self {
+impl PaymentRow {
+    /// The row of a payment.
+    ///
+    /// # Errors
+    /// [`StorageError::Unregistered`] if the key of its order is unknown.
+    pub fn new(payment: ExternalPayment, keys: &SurrogateKeys) -> Parsed<Self> {
         let ExternalPayment {
             id,
             order_id,
@@ -132,9 +162,9 @@ impl From<ExternalPayment> for PaymentRow {
             updated_at,
             paid_at,
         } = payment;
-        Self {
+        Ok(Self {
             payment_id: id.to_string(),
-            order_id: order_id.to_string(),
+            order_key: keys.order(&order_id)?,
             method: method.to_string(),
             amount_minor: price.minor(),
             currency: price.currency().to_string(),
@@ -144,17 +174,14 @@ impl From<ExternalPayment> for PaymentRow {
             created_at: At(created_at),
             updated_at: At(updated_at),
             paid_at: paid_at.map(At),
-        }
+        })
     }
-}
 
-impl TryFrom<PaymentRow> for ExternalPayment {
-    type Error = StorageError;
-
-    fn try_from(row: PaymentRow) -> Parsed<Self> {
-        let PaymentRow {
+    /// The payment, which is for the order with this id.
+    pub(crate) fn payment(self, order_id: OrderId) -> Parsed<ExternalPayment> {
+        let Self {
             payment_id,
-            order_id,
+            order_key: _,
             method,
             amount_minor,
             currency,
@@ -164,10 +191,10 @@ impl TryFrom<PaymentRow> for ExternalPayment {
             created_at,
             updated_at,
             paid_at,
-        } = row;
-        Ok(Self {
+        } = self;
+        Ok(ExternalPayment {
             id: parse("external_payments.payment_id", payment_id, PaymentId::parse)?,
-            order_id: parse("external_payments.order_id", order_id, OrderId::parse)?,
+            order_id,
             method: parse("external_payments.method", method, FromStr::from_str)?,
             price: money("external_payments.amount_minor and currency", amount_minor, currency)?,
             status: parse("external_payments.status", status, FromStr::from_str)?,
@@ -180,18 +207,49 @@ impl TryFrom<PaymentRow> for ExternalPayment {
     }
 }
 
+/// What settling changes in a row of `external_payments`.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
+pub struct PaymentChange {
+    pub payment_key: i64,
+    pub status: String,
+    pub transaction_id: Option<String>,
+    pub updated_at: At,
+    pub paid_at: Option<At>,
+}
+
+impl PaymentChange {
+    /// How the row of this payment is to be.
+    ///
+    /// # Errors
+    /// [`StorageError::Unregistered`] if its key is unknown.
+    pub fn new(payment: &ExternalPayment, keys: &SurrogateKeys) -> Parsed<Self> {
+        Ok(Self {
+            payment_key: keys.payment(&payment.id)?,
+            status: payment.status.to_string(),
+            transaction_id: payment.transaction_id.as_ref().map(ToString::to_string),
+            updated_at: At(payment.updated_at),
+            paid_at: payment.paid_at.map(At),
+        })
+    }
+}
+
 /// A row of `open_payments`.
 #[derive(Debug, Clone, Insertable)]
 #[diesel(table_name = open_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct OpenRow {
     pub created_at: At,
-    pub payment_id: String,
+    pub payment_key: i64,
 }
 
-impl From<&ExternalPayment> for OpenRow {
-    fn from(payment: &ExternalPayment) -> Self {
-        Self { created_at: At(payment.created_at), payment_id: payment.id.to_string() }
+impl OpenRow {
+    /// The row of a payment whose end is still to be heard of.
+    ///
+    /// # Errors
+    /// [`StorageError::Unregistered`] if its key is unknown.
+    pub fn new(payment: &ExternalPayment, keys: &SurrogateKeys) -> Parsed<Self> {
+        Ok(Self { created_at: At(payment.created_at), payment_key: keys.payment(&payment.id)? })
     }
 }
 
@@ -200,7 +258,7 @@ impl From<&ExternalPayment> for OpenRow {
 #[diesel(table_name = paypal_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct PaypalRow {
-    pub payment_id: String,
+    pub payment_key: i64,
     pub status: String,
     pub transaction_id: Option<String>,
 }
@@ -210,7 +268,7 @@ pub struct PaypalRow {
 #[diesel(table_name = webpay_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct WebpayRow {
-    pub payment_id: String,
+    pub payment_key: i64,
     pub status: String,
     pub transaction_id: Option<String>,
 }
@@ -220,7 +278,7 @@ pub struct WebpayRow {
 #[diesel(table_name = inner_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct InnerRow {
-    pub payment_id: String,
+    pub payment_key: i64,
     pub status: String,
     pub user_id: Option<String>,
 }
@@ -230,7 +288,7 @@ pub struct InnerRow {
 #[diesel(table_name = invoice_payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct InvoiceRow {
-    pub payment_id: String,
+    pub payment_key: i64,
     pub status: String,
     pub invoice_number: Option<String>,
     pub receipt: Option<String>,
@@ -247,28 +305,27 @@ pub enum RecordRow {
 }
 
 impl RecordRow {
-    /// The row of this payment's record.
+    /// The row of the record of the payment with this key.
     #[must_use]
-    pub fn new(payment_id: &PaymentId, record: MethodRecord) -> Self {
-        let payment_id = payment_id.to_string();
+    pub fn new(payment_key: i64, record: MethodRecord) -> Self {
         match record {
             MethodRecord::Paypal { status, transaction_id } => Self::Paypal(PaypalRow {
-                payment_id,
+                payment_key,
                 status: status.to_string(),
                 transaction_id: transaction_id.map(|id| id.to_string()),
             }),
             MethodRecord::Webpay { status, transaction_id } => Self::Webpay(WebpayRow {
-                payment_id,
+                payment_key,
                 status: status.to_string(),
                 transaction_id: transaction_id.map(|id| id.to_string()),
             }),
             MethodRecord::Inner { status, user_id } => Self::Inner(InnerRow {
-                payment_id,
+                payment_key,
                 status: status.to_string(),
                 user_id: user_id.map(|id| id.to_string()),
             }),
             MethodRecord::Invoice { status, number, receipt } => Self::Invoice(InvoiceRow {
-                payment_id,
+                payment_key,
                 status: status.to_string(),
                 invoice_number: number.map(|number| number.to_string()),
                 receipt: receipt.map(|id| id.to_string()),
@@ -280,38 +337,39 @@ impl RecordRow {
 /// A payment's row with those of the methods' tables; at most one of them is there.
 pub type RecordedRow = (PaymentRow, Option<PaypalRow>, Option<WebpayRow>, Option<InnerRow>, Option<InvoiceRow>);
 
-/// A payment with its method's record.
+/// A payment for the order with this id, with its method's record.
 ///
 /// # Errors
 /// [`StorageError::Corrupt`], also when the method's record is not there.
-pub fn recorded_payment((payment, paypal, webpay, inner, invoice): RecordedRow) -> Parsed<RecordedPayment> {
-    let payment = ExternalPayment::try_from(payment)?;
+pub fn recorded_payment(row: RecordedRow, order_id: OrderId) -> Parsed<RecordedPayment> {
+    let (payment, paypal, webpay, inner, invoice) = row;
+    let payment = payment.payment(order_id)?;
     let missing = || missing_record([&payment.id]);
     let transaction = |what, value| parse_some(what, value, TransactionId::parse);
     let record = match payment.method {
         PaymentMethod::Paypal => {
-            let PaypalRow { payment_id: _, status, transaction_id } = paypal.ok_or_else(missing)?;
+            let PaypalRow { payment_key: _, status, transaction_id } = paypal.ok_or_else(missing)?;
             Some(MethodRecord::Paypal {
                 status: parse("paypal_payments.status", status, FromStr::from_str)?,
                 transaction_id: transaction("paypal_payments.transaction_id", transaction_id)?,
             })
         }
         PaymentMethod::Webpay => {
-            let WebpayRow { payment_id: _, status, transaction_id } = webpay.ok_or_else(missing)?;
+            let WebpayRow { payment_key: _, status, transaction_id } = webpay.ok_or_else(missing)?;
             Some(MethodRecord::Webpay {
                 status: parse("webpay_payments.status", status, FromStr::from_str)?,
                 transaction_id: transaction("webpay_payments.transaction_id", transaction_id)?,
             })
         }
         PaymentMethod::Inner => {
-            let InnerRow { payment_id: _, status, user_id } = inner.ok_or_else(missing)?;
+            let InnerRow { payment_key: _, status, user_id } = inner.ok_or_else(missing)?;
             Some(MethodRecord::Inner {
                 status: parse("inner_payments.status", status, FromStr::from_str)?,
                 user_id: parse_private("inner_payments.user_id", user_id, UserId::parse)?,
             })
         }
         PaymentMethod::Invoice => {
-            let InvoiceRow { payment_id: _, status, invoice_number, receipt } = invoice.ok_or_else(missing)?;
+            let InvoiceRow { payment_key: _, status, invoice_number, receipt } = invoice.ok_or_else(missing)?;
             Some(MethodRecord::Invoice {
                 status: parse("invoice_payments.status", status, FromStr::from_str)?,
                 number: parse_some("invoice_payments.invoice_number", invoice_number, InvoiceNumber::parse)?,
@@ -387,6 +445,7 @@ pub struct DeliveryRow {
     pub delivery_id: Key,
     pub received_at: At,
     pub source: String,
+    pub payment_key: Option<i64>,
     pub payment_id: Option<String>,
     pub order_id: Option<String>,
     pub status: Option<String>,
@@ -405,8 +464,10 @@ pub struct DeliveryRow {
     pub new_status: Option<String>,
 }
 
-impl From<Delivery> for DeliveryRow {
-    fn from(delivery: Delivery) -> Self {
+impl DeliveryRow {
+    /// The row of a delivery.
+    #[must_use]
+    pub fn new(delivery: Delivery, keys: &SurrogateKeys) -> Self {
         let Delivery { receipt, payload, outcome, previous_status, new_status } = delivery;
         let Receipt { delivery_id, received_at, source, body_sha256, key_name, request_id } = receipt;
         let Payload { payment_id, order_id, status, event, method, amount, currency, sent_at, transaction_id } =
@@ -415,6 +476,7 @@ impl From<Delivery> for DeliveryRow {
             delivery_id: Key(delivery_id),
             received_at: At(received_at),
             source: source.to_string(),
+            payment_key: payment_id.as_ref().and_then(|id| keys.payments.get(id).copied()),
             payment_id: payment_id.map(|id| id.to_string()),
             order_id: order_id.map(|id| id.to_string()),
             status: status.map(|status| status.to_string()),
@@ -443,6 +505,7 @@ impl TryFrom<DeliveryRow> for Delivery {
             delivery_id,
             received_at,
             source,
+            payment_key: _,
             payment_id,
             order_id,
             status,
@@ -531,26 +594,4 @@ impl From<Event> for EventRow {
 /// [`StorageError::Corrupt`] for the first that cannot be understood.
 pub fn read_all<Row, T: TryFrom<Row, Error = StorageError>>(rows: Vec<Row>) -> Parsed<Vec<T>> {
     rows.into_iter().map(T::try_from).collect()
-}
-
-/// Opens the books at what was read.
-///
-/// # Errors
-/// [`StorageError::Corrupt`], also when a payment's order is asked for and is not there.
-pub fn open_books(
-    keys: &Keys,
-    payments: Vec<PaymentRow>,
-    orders: Vec<OrderRow>,
-    partial_refunds: Vec<PartialRefundRow>,
-    waiting: Vec<DeliveryRow>,
-) -> Parsed<Books> {
-    let payments: Vec<ExternalPayment> = read_all(payments)?;
-    let orders: Vec<Order> = read_all(orders)?;
-    let there: BTreeSet<&OrderId> = orders.iter().map(|order| &order.id).collect();
-    let missing =
-        |payment: &&ExternalPayment| keys.orders.contains(&payment.order_id) && !there.contains(&payment.order_id);
-    if let Some(payment) = payments.iter().find(missing) {
-        return Err(StorageError::Corrupt { what: "payment without its order", value: payment.id.to_string() });
-    }
-    Ok(Books::open(payments, orders, read_all(partial_refunds)?, read_all(waiting)?))
 }

@@ -2,7 +2,8 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::columns::sql_types::*;
 
-    orders (order_id) {
+    orders (order_key) {
+        order_key -> BigInt,
         order_id -> Text,
         amount_minor -> BigInt,
         currency -> Text,
@@ -18,9 +19,10 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::columns::sql_types::*;
 
-    external_payments (payment_id) {
+    external_payments (payment_key) {
+        payment_key -> BigInt,
         payment_id -> Text,
-        order_id -> Text,
+        order_key -> BigInt,
         method -> Text,
         amount_minor -> BigInt,
         currency -> Text,
@@ -34,32 +36,32 @@ diesel::table! {
 }
 
 diesel::table! {
-    paypal_payments (payment_id) {
-        payment_id -> Text,
+    paypal_payments (payment_key) {
+        payment_key -> BigInt,
         status -> Text,
         transaction_id -> Nullable<Text>,
     }
 }
 
 diesel::table! {
-    webpay_payments (payment_id) {
-        payment_id -> Text,
+    webpay_payments (payment_key) {
+        payment_key -> BigInt,
         status -> Text,
         transaction_id -> Nullable<Text>,
     }
 }
 
 diesel::table! {
-    inner_payments (payment_id) {
-        payment_id -> Text,
+    inner_payments (payment_key) {
+        payment_key -> BigInt,
         status -> Text,
         user_id -> Nullable<Text>,
     }
 }
 
 diesel::table! {
-    invoice_payments (payment_id) {
-        payment_id -> Text,
+    invoice_payments (payment_key) {
+        payment_key -> BigInt,
         status -> Text,
         invoice_number -> Nullable<Text>,
         receipt -> Nullable<Text>,
@@ -84,6 +86,7 @@ diesel::table! {
         delivery_id -> Identifier,
         received_at -> Moment,
         source -> Text,
+        payment_key -> Nullable<BigInt>,
         payment_id -> Nullable<Text>,
         order_id -> Nullable<Text>,
         status -> Nullable<Text>,
@@ -131,17 +134,17 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::columns::sql_types::*;
 
-    open_payments (created_at, payment_id) {
+    open_payments (created_at, payment_key) {
         created_at -> Moment,
-        payment_id -> Text,
+        payment_key -> BigInt,
     }
 }
 
-diesel::joinable!(external_payments -> orders (order_id));
-diesel::joinable!(paypal_payments -> external_payments (payment_id));
-diesel::joinable!(webpay_payments -> external_payments (payment_id));
-diesel::joinable!(inner_payments -> external_payments (payment_id));
-diesel::joinable!(invoice_payments -> external_payments (payment_id));
+diesel::joinable!(external_payments -> orders (order_key));
+diesel::joinable!(paypal_payments -> external_payments (payment_key));
+diesel::joinable!(webpay_payments -> external_payments (payment_key));
+diesel::joinable!(inner_payments -> external_payments (payment_key));
+diesel::joinable!(invoice_payments -> external_payments (payment_key));
 diesel::joinable!(parked_deliveries -> deliveries (delivery_id));
 
 diesel::allow_tables_to_appear_in_same_query!(

@@ -1,8 +1,8 @@
 use std::fmt;
 
 use adapters_diesel::{
-    LedgerOptions, ParkedRow, StorageError, build_pool, missing_record, open_books, pool_connections, retry_races,
-    up_to_date,
+    LedgerOptions, ParkedRow, StorageError, SurrogateKeys, build_pool, missing_record, open_books, pool_connections,
+    retry_races, up_to_date,
 };
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -108,15 +108,14 @@ fn amend_unlocked(
     act: &mut dyn FnMut(&mut Books),
 ) -> Result<(), StorageError> {
     connection.build_transaction().repeatable_read().run(|connection| {
-        let (payments, orders): (Vec<_>, Vec<_>) =
-            queries::payments_with_orders(connection, &keys.payments)?.into_iter().unzip();
+        let payments = queries::payments_with_orders(connection, &keys.payments)?;
         if payments.len() < keys.payments.len() {
             return Err(StorageError::Unregistered);
         }
         let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
-        let mut books = open_books(keys, payments, orders, partial_refunds, Vec::new())?;
+        let (mut books, surrogate_keys) = open_books(payments, Vec::new(), partial_refunds, Vec::new())?;
         act(&mut books);
-        store(connection, books.close())
+        store(connection, books.close(), surrogate_keys)
     })
 }
 
@@ -129,17 +128,19 @@ fn amend_locked(
 ) -> Result<(), StorageError> {
     connection.build_transaction().read_committed().run(|connection| {
         keys.payments.iter().collect::<LockPaymentIds>().execute(connection)?;
-        let payments = queries::lock_payments(connection, &keys.payments)?;
-        let orders = queries::lock_orders(connection, &keys.orders)?;
+        queries::lock_payments(connection, &keys.payments)?;
+        queries::lock_orders(connection, &keys.orders)?;
+        let payments = queries::payments_with_orders(connection, &keys.payments)?;
+        let orders = queries::orders(connection, keys.orders.iter())?;
         let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
         let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
-        let mut books = open_books(keys, payments, orders, partial_refunds, waiting)?;
+        let (mut books, surrogate_keys) = open_books(payments, orders, partial_refunds, waiting)?;
         act(&mut books);
-        store(connection, books.close())
+        store(connection, books.close(), surrogate_keys)
     })
 }
 
-fn store(connection: &mut PgConnection, changes: Changes) -> Result<(), StorageError> {
+fn store(connection: &mut PgConnection, changes: Changes, mut keys: SurrogateKeys) -> Result<(), StorageError> {
     let Changes {
         added_orders,
         added_payments,
@@ -150,10 +151,10 @@ fn store(connection: &mut PgConnection, changes: Changes) -> Result<(), StorageE
         unparked,
         events,
     } = changes;
-    queries::add(connection, added_orders, added_payments)?;
+    queries::add(connection, added_orders, added_payments, &mut keys)?;
     let parked = deliveries.iter().filter_map(ParkedRow::of).collect();
     let without_record: Vec<String> =
-        StoreChanges::new(changed_payments, changed_orders, deliveries, events).load(connection)?;
+        StoreChanges::new(&changed_payments, &changed_orders, deliveries, events, &keys)?.load(connection)?;
     if !without_record.is_empty() {
         return Err(missing_record(&without_record));
     }

@@ -1,33 +1,35 @@
 adapters_diesel::define_queries!(diesel::PgConnection);
 
-/// These payments, as far as they are registered, with their orders.
+/// These payments, as far as they are registered, with their keys and their orders.
 pub(crate) fn payments_with_orders(
     connection: &mut PgConnection,
     ids: &BTreeSet<PaymentId>,
-) -> QueryResult<Vec<(PaymentRow, OrderRow)>> {
+) -> QueryResult<Vec<(i64, PaymentRow, OrderRow)>> {
     external_payments::table
         .inner_join(orders::table)
         .filter(external_payments::payment_id.eq_any(ids.iter().map(PaymentId::as_str)))
-        .select((PaymentRow::as_select(), OrderRow::as_select()))
+        .select((external_payments::payment_key, PaymentRow::as_select(), OrderRow::as_select()))
         .load(connection)
 }
 
 /// Locks these payments, as far as they are registered, in the order of their ids.
-pub(crate) fn lock_payments(connection: &mut PgConnection, ids: &BTreeSet<PaymentId>) -> QueryResult<Vec<PaymentRow>> {
+pub(crate) fn lock_payments(connection: &mut PgConnection, ids: &BTreeSet<PaymentId>) -> QueryResult<()> {
     external_payments::table
         .filter(external_payments::payment_id.eq_any(ids.iter().map(PaymentId::as_str)))
         .order(external_payments::payment_id)
-        .select(PaymentRow::as_select())
+        .select(external_payments::payment_key)
         .for_no_key_update()
-        .load(connection)
+        .execute(connection)
+        .map(drop)
 }
 
 /// Locks these orders, as far as they exist, in the order of their ids.
-pub(crate) fn lock_orders(connection: &mut PgConnection, ids: &BTreeSet<OrderId>) -> QueryResult<Vec<OrderRow>> {
+pub(crate) fn lock_orders(connection: &mut PgConnection, ids: &BTreeSet<OrderId>) -> QueryResult<()> {
     orders::table
         .filter(orders::order_id.eq_any(ids.iter().map(OrderId::as_str)))
         .order(orders::order_id)
-        .select(OrderRow::as_select())
+        .select(orders::order_key)
         .for_no_key_update()
-        .load(connection)
+        .execute(connection)
+        .map(drop)
 }

@@ -2,11 +2,13 @@
 //! that a statement is the same for every batch and each connection prepares it once.
 
 use adapters_diesel::sql_types::{Identifier, Moment};
-use adapters_diesel::{At, DeliveryRow, EventRow, Key, OpenRow, OrderRow, PaymentRow};
+use adapters_diesel::{
+    At, DeliveryRow, EventRow, Key, OpenRow, OrderChange, PaymentChange, StorageError, SurrogateKeys,
+};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Binary, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
 use domain::{Delivery, Event, ExternalPayment, Order, PaymentId};
 
 /// Defines columns of rows, each an array, which `unnest` makes rows of again.
@@ -43,8 +45,8 @@ macro_rules! columns {
 }
 
 columns! {
-    PaymentColumns of PaymentRow {
-        payment_id: String => Text,
+    PaymentColumns of PaymentChange {
+        payment_key: i64 => BigInt,
         status: String => Text,
         transaction_id: Option<String> => Nullable<Text>,
         updated_at: At => Moment,
@@ -55,13 +57,13 @@ columns! {
 columns! {
     ClosedColumns of OpenRow {
         created_at: At => Moment,
-        payment_id: String => Text,
+        payment_key: i64 => BigInt,
     }
 }
 
 columns! {
-    OrderColumns of OrderRow {
-        order_id: String => Text,
+    OrderColumns of OrderChange {
+        order_key: i64 => BigInt,
         status: String => Text,
         paid_by: Option<String> => Nullable<Text>,
         paid_at: Option<At> => Nullable<Moment>,
@@ -74,6 +76,7 @@ columns! {
         delivery_id: Key => Identifier,
         received_at: At => Moment,
         source: String => Text,
+        payment_key: Option<i64> => Nullable<BigInt>,
         payment_id: Option<String> => Nullable<Text>,
         order_id: Option<String> => Nullable<Text>,
         status: Option<String> => Nullable<Text>,
@@ -117,19 +120,20 @@ pub(crate) struct StoreChanges {
 
 impl StoreChanges {
     pub(crate) fn new(
-        payments: Vec<ExternalPayment>,
-        orders: Vec<Order>,
+        payments: &[ExternalPayment],
+        orders: &[Order],
         deliveries: Vec<Delivery>,
         events: Vec<Event>,
-    ) -> Self {
+        keys: &SurrogateKeys,
+    ) -> Result<Self, StorageError> {
         let closed = payments.iter().filter(|payment| !payment.status.is_open());
-        Self {
-            closed: closed.map(OpenRow::from).collect(),
-            payments: payments.into_iter().map(PaymentRow::from).collect(),
-            orders: orders.into_iter().map(OrderRow::from).collect(),
-            deliveries: deliveries.into_iter().map(DeliveryRow::from).collect(),
+        Ok(Self {
+            closed: closed.map(|payment| OpenRow::new(payment, keys)).collect::<Result<_, _>>()?,
+            payments: payments.iter().map(|payment| PaymentChange::new(payment, keys)).collect::<Result<_, _>>()?,
+            orders: orders.iter().map(|order| OrderChange::new(order, keys)).collect::<Result<_, _>>()?,
+            deliveries: deliveries.into_iter().map(|delivery| DeliveryRow::new(delivery, keys)).collect(),
             events: events.into_iter().map(EventRow::from).collect(),
-        }
+        })
     }
 }
 
@@ -141,29 +145,29 @@ impl QueryFragment<Pg> for StoreChanges {
         );
         self.payments.walk_ast(out.reborrow())?;
         out.push_sql(
-            " WHERE p.payment_id = new.payment_id \
-             RETURNING p.payment_id, p.method, p.status, p.transaction_id), \
+            " WHERE p.payment_key = new.payment_key \
+             RETURNING p.payment_key, p.payment_id, p.method, p.status, p.transaction_id), \
              paypal AS (UPDATE paypal_payments r SET status = moved.status, transaction_id = moved.transaction_id \
-             FROM moved WHERE method = 'paypal' AND r.payment_id = moved.payment_id RETURNING r.payment_id), \
+             FROM moved WHERE method = 'paypal' AND r.payment_key = moved.payment_key RETURNING r.payment_key), \
              webpay AS (UPDATE webpay_payments r SET status = moved.status, transaction_id = moved.transaction_id \
-             FROM moved WHERE method = 'webpay' AND r.payment_id = moved.payment_id RETURNING r.payment_id), \
+             FROM moved WHERE method = 'webpay' AND r.payment_key = moved.payment_key RETURNING r.payment_key), \
              inner_ AS (UPDATE inner_payments r SET status = moved.status \
-             FROM moved WHERE method = 'inner' AND r.payment_id = moved.payment_id RETURNING r.payment_id), \
+             FROM moved WHERE method = 'inner' AND r.payment_key = moved.payment_key RETURNING r.payment_key), \
              invoice AS (UPDATE invoice_payments r SET status = moved.status, receipt = moved.transaction_id \
-             FROM moved WHERE method = 'invoice' AND r.payment_id = moved.payment_id RETURNING r.payment_id), \
+             FROM moved WHERE method = 'invoice' AND r.payment_key = moved.payment_key RETURNING r.payment_key), \
              closed AS (DELETE FROM open_payments o USING ",
         );
         self.closed.walk_ast(out.reborrow())?;
         out.push_sql(
-            " WHERE o.created_at = new.created_at AND o.payment_id = new.payment_id), \
+            " WHERE o.created_at = new.created_at AND o.payment_key = new.payment_key), \
              paid AS (UPDATE orders o SET status = new.status, paid_by = new.paid_by, paid_at = new.paid_at, \
              updated_at = new.updated_at FROM ",
         );
         self.orders.walk_ast(out.reborrow())?;
         out.push_sql(
-            " WHERE o.order_id = new.order_id), \
-             noted AS (INSERT INTO deliveries (delivery_id, received_at, source, payment_id, order_id, status, event, \
-             method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, \
+            " WHERE o.order_key = new.order_key), \
+             noted AS (INSERT INTO deliveries (delivery_id, received_at, source, payment_key, payment_id, order_id, status, \
+             event, method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, \
              previous_status, new_status) SELECT * FROM ",
         );
         self.deliveries.walk_ast(out.reborrow())?;
@@ -171,8 +175,8 @@ impl QueryFragment<Pg> for StoreChanges {
         self.events.walk_ast(out.reborrow())?;
         out.push_sql(
             ") SELECT payment_id FROM moved WHERE method IN ('paypal', 'webpay', 'inner', 'invoice') \
-             AND payment_id NOT IN (SELECT payment_id FROM paypal UNION ALL SELECT payment_id FROM webpay \
-             UNION ALL SELECT payment_id FROM inner_ UNION ALL SELECT payment_id FROM invoice)",
+             AND payment_key NOT IN (SELECT payment_key FROM paypal UNION ALL SELECT payment_key FROM webpay \
+             UNION ALL SELECT payment_key FROM inner_ UNION ALL SELECT payment_key FROM invoice)",
         );
         Ok(())
     }

@@ -1,11 +1,12 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adapters_diesel::schema::{deliveries, events};
 use adapters_diesel::{
-    DeliveryRow, EventRow, LedgerOptions, ParkedRow, StorageError, build_pool, open_books, pool_connections,
-    retry_races, up_to_date,
+    DeliveryRow, EventRow, LedgerOptions, ParkedRow, StorageError, SurrogateKeys, build_pool, open_books,
+    pool_connections, retry_races, up_to_date,
 };
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
@@ -100,16 +101,17 @@ impl Ledger for SqliteLedger {
 }
 
 fn amend(connection: &mut SqliteConnection, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), StorageError> {
-    let payments = queries::payments(connection, &keys.payments)?;
-    let orders = queries::orders(connection, &keys.orders)?;
+    let payments = queries::payments_with_orders(connection, &keys.payments)?;
+    let read: BTreeSet<&str> = payments.iter().map(|(_, _, order)| order.order_id.as_str()).collect();
+    let orders = queries::orders(connection, keys.orders.iter().filter(|id| !read.contains(id.as_str())))?;
     let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
     let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
-    let mut books = open_books(keys, payments, orders, partial_refunds, waiting)?;
+    let (mut books, surrogate_keys) = open_books(payments, orders, partial_refunds, waiting)?;
     act(&mut books);
-    store(connection, books.close())
+    store(connection, books.close(), surrogate_keys)
 }
 
-fn store(connection: &mut SqliteConnection, changes: Changes) -> Result<(), StorageError> {
+fn store(connection: &mut SqliteConnection, changes: Changes, mut keys: SurrogateKeys) -> Result<(), StorageError> {
     let Changes {
         added_orders,
         added_payments,
@@ -120,16 +122,17 @@ fn store(connection: &mut SqliteConnection, changes: Changes) -> Result<(), Stor
         unparked,
         events,
     } = changes;
-    queries::add(connection, added_orders, added_payments)?;
+    queries::add(connection, added_orders, added_payments, &mut keys)?;
     for payment in changed_payments {
-        queries::update_payment(connection, payment)?;
+        queries::update_payment(connection, &payment, &keys)?;
     }
     for order in changed_orders {
-        queries::update_order(connection, order)?;
+        queries::update_order(connection, &order, &keys)?;
     }
     let parked = deliveries.iter().filter_map(ParkedRow::of).collect();
     for delivery in deliveries {
-        diesel::insert_into(deliveries::table).values(DeliveryRow::from(delivery)).execute(connection)?;
+        let row = DeliveryRow::new(delivery, &keys);
+        diesel::insert_into(deliveries::table).values(row).execute(connection)?;
     }
     queries::store_rarities(connection, parked, unparked, partial_refunds)?;
     for event in events {

@@ -1,50 +1,58 @@
 adapters_diesel::define_queries!(diesel::SqliteConnection);
 
-use adapters_diesel::missing_record;
+use adapters_diesel::{OrderChange, PaymentChange, missing_record};
 use domain::PaymentMethod;
 
 use crate::statements::{UpdateInner, UpdateInvoice, UpdateOrder, UpdatePayment, UpdatePaypal, UpdateWebpay};
 
-/// These payments, as far as they are registered. One by one, for a statement that is the same each time is prepared
-/// but once, and nothing goes to and fro.
-pub(crate) fn payments(connection: &mut SqliteConnection, ids: &BTreeSet<PaymentId>) -> QueryResult<Vec<PaymentRow>> {
+/// These payments, as far as they are registered, with their keys and their orders. Row by row, for a statement that is
+/// the same each time is prepared but once, and nothing goes to and fro. Not by a join: in a database that has been
+/// analysed, SQLite plans one anew for each value.
+pub(crate) fn payments_with_orders(
+    connection: &mut SqliteConnection,
+    ids: &BTreeSet<PaymentId>,
+) -> QueryResult<Vec<(i64, PaymentRow, OrderRow)>> {
     let find = |id: &PaymentId| {
-        external_payments::table.find(id.as_str()).select(PaymentRow::as_select()).get_result(connection).optional()
+        let payment: Option<(i64, PaymentRow)> = external_payments::table
+            .filter(external_payments::payment_id.eq(id.as_str()))
+            .select((external_payments::payment_key, PaymentRow::as_select()))
+            .get_result(connection)
+            .optional()?;
+        let Some((key, payment)) = payment else { return Ok(None) };
+        let order = orders::table.find(payment.order_key).select(OrderRow::as_select()).get_result(connection)?;
+        Ok(Some((key, payment, order)))
     };
     ids.iter().map(find).filter_map(Result::transpose).collect()
 }
 
-/// These orders, as far as they exist.
-pub(crate) fn orders(connection: &mut SqliteConnection, ids: &BTreeSet<OrderId>) -> QueryResult<Vec<OrderRow>> {
-    let find =
-        |id: &OrderId| orders::table.find(id.as_str()).select(OrderRow::as_select()).get_result(connection).optional();
-    ids.iter().map(find).filter_map(Result::transpose).collect()
-}
-
 /// Stores where a payment now stands, and lets its method's record follow.
-pub(crate) fn update_payment(connection: &mut SqliteConnection, payment: ExternalPayment) -> Stored<()> {
-    let method = payment.method;
+pub(crate) fn update_payment(
+    connection: &mut SqliteConnection,
+    payment: &ExternalPayment,
+    keys: &SurrogateKeys,
+) -> Stored<()> {
     if !payment.status.is_open() {
-        let OpenRow { created_at, payment_id } = OpenRow::from(&payment);
-        diesel::delete(open_payments::table.find((created_at, payment_id))).execute(connection)?;
+        let OpenRow { created_at, payment_key } = OpenRow::new(payment, keys)?;
+        diesel::delete(open_payments::table.find((created_at, payment_key))).execute(connection)?;
     }
-    let row = PaymentRow::from(payment);
-    UpdatePayment(&row).execute(connection)?;
-    let followed = match method {
-        PaymentMethod::Paypal => UpdatePaypal(&row).execute(connection)?,
-        PaymentMethod::Webpay => UpdateWebpay(&row).execute(connection)?,
-        PaymentMethod::Inner => UpdateInner(&row).execute(connection)?,
-        PaymentMethod::Invoice => UpdateInvoice(&row).execute(connection)?,
+    let change = PaymentChange::new(payment, keys)?;
+    UpdatePayment(&change).execute(connection)?;
+    let followed = match payment.method {
+        PaymentMethod::Paypal => UpdatePaypal(&change).execute(connection)?,
+        PaymentMethod::Webpay => UpdateWebpay(&change).execute(connection)?,
+        PaymentMethod::Inner => UpdateInner(&change).execute(connection)?,
+        PaymentMethod::Invoice => UpdateInvoice(&change).execute(connection)?,
         PaymentMethod::Card
         | PaymentMethod::Stripe
         | PaymentMethod::Payu
         | PaymentMethod::Fiobanka
         | PaymentMethod::Comgate => return Ok(()),
     };
-    if followed == 1 { Ok(()) } else { Err(missing_record([&row.payment_id])) }
+    if followed == 1 { Ok(()) } else { Err(missing_record([&payment.id])) }
 }
 
 /// Stores where an order now stands.
-pub(crate) fn update_order(connection: &mut SqliteConnection, order: Order) -> QueryResult<()> {
-    UpdateOrder(&OrderRow::from(order)).execute(connection).map(drop)
+pub(crate) fn update_order(connection: &mut SqliteConnection, order: &Order, keys: &SurrogateKeys) -> Stored<()> {
+    UpdateOrder(&OrderChange::new(order, keys)?).execute(connection)?;
+    Ok(())
 }

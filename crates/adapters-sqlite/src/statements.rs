@@ -2,10 +2,10 @@
 //! vary.
 
 use adapters_diesel::sql_types::Moment;
-use adapters_diesel::{OrderRow, PaymentRow};
+use adapters_diesel::{OrderChange, PaymentChange};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
 /// Defines an update of the row with the same key: which columns become which fields.
@@ -30,7 +30,7 @@ macro_rules! update {
                     out.push_bind_param::<$Sql, _>(&self.0.$field)?;
                 )*
                 out.push_sql(concat!(" WHERE ", stringify!($key), " = "));
-                out.push_bind_param::<Text, _>(&self.0.$key)
+                out.push_bind_param::<BigInt, _>(&self.0.$key)
             }
         }
 
@@ -46,8 +46,8 @@ macro_rules! update {
 
 update! {
     /// Moves a payment to where it now stands.
-    UpdatePayment takes PaymentRow {
-        external_payments where payment_id,
+    UpdatePayment takes PaymentChange {
+        external_payments where payment_key,
         status = status: Text,
         transaction_id = transaction_id: Nullable<Text>,
         updated_at = updated_at: Moment,
@@ -57,36 +57,36 @@ update! {
 
 update! {
     /// Lets the record of a PayPal payment follow it.
-    UpdatePaypal takes PaymentRow {
-        paypal_payments where payment_id, status = status: Text, transaction_id = transaction_id: Nullable<Text>,
+    UpdatePaypal takes PaymentChange {
+        paypal_payments where payment_key, status = status: Text, transaction_id = transaction_id: Nullable<Text>,
     }
 }
 
 update! {
     /// Lets the record of a WebPay payment follow it.
-    UpdateWebpay takes PaymentRow {
-        webpay_payments where payment_id, status = status: Text, transaction_id = transaction_id: Nullable<Text>,
+    UpdateWebpay takes PaymentChange {
+        webpay_payments where payment_key, status = status: Text, transaction_id = transaction_id: Nullable<Text>,
     }
 }
 
 update! {
     /// Lets the record of an inner payment follow it.
-    UpdateInner takes PaymentRow {
-        inner_payments where payment_id, status = status: Text,
+    UpdateInner takes PaymentChange {
+        inner_payments where payment_key, status = status: Text,
     }
 }
 
 update! {
     /// Lets the record of an invoice payment follow it.
-    UpdateInvoice takes PaymentRow {
-        invoice_payments where payment_id, status = status: Text, receipt = transaction_id: Nullable<Text>,
+    UpdateInvoice takes PaymentChange {
+        invoice_payments where payment_key, status = status: Text, receipt = transaction_id: Nullable<Text>,
     }
 }
 
 update! {
     /// Moves an order to where it now stands.
-    UpdateOrder takes OrderRow {
-        orders where order_id,
+    UpdateOrder takes OrderChange {
+        orders where order_key,
         status = status: Text,
         paid_by = paid_by: Nullable<Text>,
         paid_at = paid_at: Nullable<Moment>,

@@ -33,7 +33,7 @@ impl Store {
 }
 
 /// When the first of the payments in a PostgreSQL database was registered; the others followed second by second.
-pub(crate) const REGISTERED_FROM: &str = "timestamptz '2026-01-01 00:00+00'";
+const REGISTERED_FROM: &str = "timestamptz '2026-01-01 00:00+00'";
 
 /// A database with so many payments, of which the first `used` have been settled.
 pub(crate) struct Ground {
@@ -199,7 +199,8 @@ impl Ground {
     }
 }
 
-/// Statements that register the payments with these numbers at these times.
+/// Statements that register the payments with these numbers at these times, in a database that has none and counts
+/// its keys from one.
 fn registrations(numbers: &str, at: &str) -> String {
     let id = |first: u64| format!("CAST(n * {FACTOR} % {MODULUS} + {first} AS TEXT)");
     let (payment, order) = (id(PAYMENT_ID_FIRST), id(ORDER_ID_FIRST));
@@ -210,17 +211,17 @@ fn registrations(numbers: &str, at: &str) -> String {
         "INSERT INTO orders (order_id, amount_minor, currency, status, created_at, updated_at) \
          SELECT {order}, {AMOUNT_MINOR}, '{CURRENCY}', 'pending', {at}, {at} FROM ({numbers}) AS numbers; \
          INSERT INTO external_payments \
-         (payment_id, order_id, method, amount_minor, currency, status, created_at, updated_at) \
-         SELECT {payment}, {order}, CASE n % {count}{method} END, {AMOUNT_MINOR}, '{CURRENCY}', 'pending', {at}, {at} \
+         (payment_id, order_key, method, amount_minor, currency, status, created_at, updated_at) \
+         SELECT {payment}, n + 1, CASE n % {count}{method} END, {AMOUNT_MINOR}, '{CURRENCY}', 'pending', {at}, {at} \
          FROM ({numbers}) AS numbers; "
     );
     for method in ["paypal", "webpay", "inner", "invoice"] {
         statements.push_str(&format!(
-            "INSERT INTO {method}_payments (payment_id, status) \
-             SELECT payment_id, status FROM external_payments WHERE method = '{method}'; "
+            "INSERT INTO {method}_payments (payment_key, status) \
+             SELECT payment_key, status FROM external_payments WHERE method = '{method}'; "
         ));
     }
-    statements + "INSERT INTO open_payments SELECT created_at, payment_id FROM external_payments; "
+    statements + "INSERT INTO open_payments SELECT created_at, payment_key FROM external_payments; "
 }
 
 /// How an index of an SQLite database is made.

@@ -13,7 +13,7 @@ use benchmark::payments::{FACTOR, MODULUS, ORDER_ID_FIRST, PAYMENT_ID_FIRST};
 use hdrhistogram::Histogram;
 use tempfile::TempDir;
 
-use crate::ground::{Ground, REGISTERED_FROM};
+use crate::ground::Ground;
 use crate::usage::PostgresProcesses;
 
 /// The script of a callback. Every client counts for itself, and together they take one payment after the other.
@@ -25,12 +25,12 @@ fn script() -> String {
 \set payment :number * {FACTOR} % {MODULUS} + {PAYMENT_ID_FIRST}
 \set order :payment + {order_id_offset}
 BEGIN ISOLATION LEVEL REPEATABLE READ;
-SELECT p.payment_id, p.order_id, p.method, p.amount_minor, p.currency, p.status, p.redirect_url, p.transaction_id, p.created_at, p.updated_at, p.paid_at, o.order_id, o.amount_minor, o.currency, o.status, o.paid_by, o.paid_at, o.created_at, o.updated_at FROM external_payments p JOIN orders o ON o.order_id = p.order_id WHERE p.payment_id = :payment;
-UPDATE webpay_payments SET status = 'completed', transaction_id = :number WHERE payment_id = :payment;
-UPDATE external_payments SET status = 'completed', transaction_id = :number, updated_at = now(), paid_at = now() WHERE payment_id = :payment;
-DELETE FROM open_payments WHERE created_at = {REGISTERED_FROM} + CAST(:number AS double precision) * interval '1 s' AND payment_id = :payment;
-UPDATE orders SET status = 'paid', paid_by = :payment, paid_at = now(), updated_at = now() WHERE order_id = :order;
-INSERT INTO deliveries (delivery_id, received_at, source, payment_id, order_id, status, event, method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, previous_status, new_status) VALUES (lpad(:number, 32, '0')::uuid, now(), 'callback', :payment, :order, 'completed', 'completed', 'webpay', NULL, NULL, now(), :number, '\x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f', 'k-01234567', '01920000-0000-7000-8000-000000000000', 'completed', NULL, 'pending', 'completed');
+SELECT o.order_id, o.amount_minor, o.currency, o.status, o.paid_by, o.paid_at, o.created_at, o.updated_at, p.payment_key, p.payment_id, p.order_key, p.method, p.amount_minor, p.currency, p.status, p.redirect_url, p.transaction_id, p.created_at, p.updated_at, p.paid_at FROM external_payments p JOIN orders o ON o.order_key = p.order_key WHERE p.payment_id = :payment \gset
+UPDATE webpay_payments SET status = 'completed', transaction_id = :number WHERE payment_key = :payment_key;
+UPDATE external_payments SET status = 'completed', transaction_id = :number, updated_at = now(), paid_at = now() WHERE payment_key = :payment_key;
+DELETE FROM open_payments WHERE created_at = :created_at AND payment_key = :payment_key;
+UPDATE orders SET status = 'paid', paid_by = :payment, paid_at = now(), updated_at = now() WHERE order_key = :order_key;
+INSERT INTO deliveries (delivery_id, received_at, source, payment_key, payment_id, order_id, status, event, method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, previous_status, new_status) VALUES (lpad(:number, 32, '0')::uuid, now(), 'callback', :payment_key, :payment, :order, 'completed', 'completed', 'webpay', NULL, NULL, now(), :number, '\x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f', 'k-01234567', '01920000-0000-7000-8000-000000000000', 'completed', NULL, 'pending', 'completed');
 INSERT INTO events (kind, order_id, payment_id, paid_at, created_at) VALUES ('order.paid', :order, :payment, now(), now());
 COMMIT;
 "

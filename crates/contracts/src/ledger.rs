@@ -3,6 +3,7 @@
 
 #[expect(missing_docs, reason = "the names are the facts")]
 pub mod committing;
+pub mod migrating;
 #[expect(missing_docs, reason = "the names are the facts")]
 pub mod parking;
 #[expect(missing_docs, reason = "the names are the facts")]
@@ -96,6 +97,7 @@ macro_rules! ledger_contract {
                 pages_follow_each_other_without_gap_or_overlap,
                 since_means_the_microsecond_of_receipt,
                 a_payment_shows_the_newest_of_a_long_history,
+                pages_of_a_payment_begin_before_it_was_registered,
             }
             watching {
                 there_is_nothing_to_see_of_an_empty_ledger,

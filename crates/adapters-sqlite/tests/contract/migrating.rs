@@ -3,6 +3,7 @@ use std::thread;
 
 use adapters_sqlite::migrate;
 use contracts::fixtures::{completion, notification, order, partial_refund, register, registration, settle};
+use contracts::ledger::migrating::what_is_stored_outlives;
 use contracts::ledger::sql::Database as _;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use domain::{OrderStatus, Outcome, PaymentStatus, Report};
@@ -11,8 +12,12 @@ use ports::LedgerError;
 use super::{File, WAIT};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
-const ALL: [&str; 3] =
-    ["2026-11-23-000000_ledger", "2026-11-23-000001_open_payments", "2026-11-24-000000_lighter_callbacks"];
+const ALL: [&str; 4] = [
+    "2026-11-23-000000_ledger",
+    "2026-11-23-000001_open_payments",
+    "2026-11-24-000000_lighter_callbacks",
+    "2026-11-24-000001_surrogate_keys",
+];
 
 #[test]
 fn migrate_names_what_it_applied_and_does_it_once() {
@@ -67,6 +72,19 @@ fn migrations_go_down_and_up_again_whatever_the_tables_hold() {
     register(&*ledger, &registration("p", "o"), 2);
     assert_eq!(settle(&*ledger, &[completion("p", "o")], 3), [Outcome::Completed]);
     assert_eq!(order(&*ledger, "o").order.status, OrderStatus::Paid);
+}
+
+#[test]
+fn what_is_stored_outlives_two_steps_down_and_up() {
+    let file = File::migrated();
+    what_is_stored_outlives(&*file.ledger(), || {
+        let mut connection = file.connect();
+        for _ in 0..2 {
+            connection.revert_last_migration(MIGRATIONS).expect("a migration that goes down");
+        }
+        assert_eq!(migrate(&file.path(), WAIT).expect("a database that migrates"), ALL[2..]);
+        file.ledger()
+    });
 }
 
 #[test]

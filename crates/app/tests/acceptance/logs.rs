@@ -74,10 +74,12 @@ fn all_records_of_a_request_bear_its_id(store: Store) {
     let applied = stage.service.wait_for_records(1, |record| record["outcome"] == "completed");
     assert_eq!(applied[0]["correlation_id"], "registering");
 
-    let started = ["starting", "migration applied", "migration applied", "migration applied", "listening"];
+    let started = ["starting", "migration applied", "listening"];
     let of_no_request = |record: &&Value| record["correlation_id"].is_null();
     let records = stage.service.records();
-    let others: Vec<_> = records.iter().filter(of_no_request).filter_map(|record| record["message"].as_str()).collect();
+    let mut others: Vec<_> =
+        records.iter().filter(of_no_request).filter_map(|record| record["message"].as_str()).collect();
+    others.dedup();
     assert_eq!(others, started);
 }
 

@@ -152,7 +152,10 @@ fn ages_are_those_of_the_oldest(store: Store) {
         stage.expect_payment(payment, payment);
         stage.callback(&notification(&format!("unknown-{payment}"), "o", "completed"));
     }
-    stage.store.execute("UPDATE open_payments SET created_at = '2020-01-01 00:00:00+00:00' WHERE payment_id = 'older'");
+    stage.store.execute(
+        "UPDATE open_payments SET created_at = '2020-01-01 00:00:00+00:00' WHERE payment_key = \
+         (SELECT payment_key FROM external_payments WHERE payment_id = 'older')",
+    );
     stage
         .store
         .execute("UPDATE deliveries SET received_at = '2021-01-01 00:00:00+00:00' WHERE payment_id = 'unknown-older'");

@@ -39,7 +39,8 @@ pub fn a_payment_that_cannot_be_understood_is_corrupt(ledger: &Arc<dyn Ledger>, 
         "UPDATE external_payments SET transaction_id = '' WHERE payment_id = 'P'",
         "UPDATE external_payments SET redirect_url = '' WHERE payment_id = 'P'",
         "UPDATE orders SET currency = 'ZZZ' WHERE order_id = 'O'",
-        "DELETE FROM webpay_payments WHERE payment_id = 'P'",
+        "DELETE FROM webpay_payments \
+         WHERE payment_key = (SELECT payment_key FROM external_payments WHERE payment_id = 'P')",
     ]
     .into_iter()
     .enumerate()
@@ -91,7 +92,8 @@ pub fn a_corrupt_row_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>, data
         database,
         "UPDATE external_payments SET method = 'x' WHERE payment_id = 'p3'; \
          UPDATE orders SET currency = 'ZZZ' WHERE order_id = 'o5'; \
-         DELETE FROM webpay_payments WHERE payment_id = 'p7'",
+         DELETE FROM webpay_payments \
+         WHERE payment_key = (SELECT payment_key FROM external_payments WHERE payment_id = 'p7')",
     );
     let limits = GroupCommitLimits { queue_max: 64, batch_max: 64, committers: 1 };
     let intake = Arc::new(GroupCommit::start(ledger, limits, Arc::new(())).expect("threads"));
@@ -128,10 +130,18 @@ pub fn the_database_itself_refuses_what_the_rule_excludes(ledger: &Arc<dyn Ledge
         "UPDATE external_payments SET status = 'completed'",
         "UPDATE external_payments SET status = 'x'",
         "UPDATE external_payments SET amount_minor = -1",
-        "UPDATE external_payments SET order_id = 'nothing'",
+        "UPDATE external_payments SET order_key = 1000",
+        "UPDATE external_payments SET order_key = NULL",
         "DELETE FROM external_payments",
         "DELETE FROM orders",
-        "INSERT INTO webpay_payments (payment_id, status) VALUES ('nobody', 'pending')",
+        "INSERT INTO webpay_payments (payment_key, status) VALUES (1000, 'pending')",
+        "INSERT INTO open_payments SELECT created_at, 1000 FROM orders",
+        "INSERT INTO orders (order_id, amount_minor, currency, status, created_at, updated_at) \
+         SELECT order_id, amount_minor, currency, status, created_at, updated_at FROM orders",
+        "INSERT INTO external_payments \
+            (payment_id, order_key, method, amount_minor, currency, status, created_at, updated_at) \
+         SELECT payment_id, order_key, method, amount_minor, currency, status, created_at, updated_at \
+         FROM external_payments",
         "INSERT INTO partial_refunds SELECT 'nobody', created_at FROM orders",
     ] {
         assert!(database.execute(nonsense).is_err(), "{nonsense}");
@@ -185,11 +195,11 @@ pub fn counting_stops_at_its_limit(ledger: &Arc<dyn Ledger>, database: &dyn Data
         &format!(
             "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {COUNT_MAX} + 5) \
              INSERT INTO external_payments \
-                (payment_id, order_id, method, amount_minor, currency, status, created_at, updated_at) \
-             SELECT 'p' || n, order_id, method, amount_minor, currency, status, created_at, updated_at \
+                (payment_id, order_key, method, amount_minor, currency, status, created_at, updated_at) \
+             SELECT 'p' || n, order_key, method, amount_minor, currency, status, created_at, updated_at \
              FROM external_payments, numbers; \
              INSERT INTO open_payments \
-             SELECT created_at, payment_id FROM external_payments WHERE payment_id <> 'p'"
+             SELECT created_at, payment_key FROM external_payments WHERE payment_id <> 'p'"
         ),
     );
     assert_eq!(ledger.figures().expect("a ledger that reads").open_payments, COUNT_MAX);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use domain::{Delivery, DeliveryId, Outcome, OutcomeKind, Payload};
+use domain::{Delivery, DeliveryId, Outcome, OutcomeKind, Payload, Source};
 use ports::{DeliveryFilter, HISTORY_MAX, Ledger};
 
 use crate::fixtures::{
@@ -90,4 +90,29 @@ pub fn a_payment_shows_the_newest_of_a_long_history(ledger: &Arc<dyn Ledger>) {
     newest.reverse();
     assert_eq!(payment(&**ledger, "p").deliveries, newest);
     assert!(newest.iter().all(|entry| entry.outcome == Outcome::Duplicate));
+}
+
+pub fn pages_of_a_payment_begin_before_it_was_registered(ledger: &Arc<dyn Ledger>) {
+    let settle = |seconds| {
+        let received = (completion("p", "o"), receipt(at(seconds)));
+        settle_as(&**ledger, &[received]).expect("a ledger that settles").remove(0).delivery
+    };
+    let invalid = Payload { status: None, ..Payload::from(&completion("p", "o")) };
+    let note = |seconds| note_invalid(&**ledger, &invalid, "status: is missing", &receipt(at(seconds)));
+    let before = [settle(1), note(2), settle(3)];
+    register(&**ledger, &registration("p", "o"), 4);
+    let after = [settle(5), note(6), settle(7)];
+    let mut applied = deliveries(&**ledger, &any());
+    applied.retain(|entry| entry.receipt.source == Source::Parked);
+    assert_eq!(applied.len(), 2);
+
+    let mut trail: Vec<Delivery> = before.into_iter().chain(after).chain(applied).collect();
+    trail.sort_by_key(|entry| std::cmp::Reverse(entry.receipt.delivery_id));
+    let mut last: Option<DeliveryId> = None;
+    for page in trail.chunks(3) {
+        let filter = DeliveryFilter { payment: Some(payment_id("p")), before: last, limit: 3, ..any() };
+        assert_eq!(deliveries(&**ledger, &filter), page);
+        last = page.last().map(|entry| entry.receipt.delivery_id);
+    }
+    assert_eq!(payment(&**ledger, "p").deliveries, trail);
 }
