@@ -66,11 +66,14 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
         // Less than a statement: when a batch waits for somebody's row, there is time to go on without it.
         let lock_timeout_ms = timeout_ms.div_ceil(4);
         // Every statement here looks up keys, so one plan serves all; planning the one that stores takes longer than the
-        // statement itself. Such a plan may be made while the tables are empty, and must not read them when they are not.
+        // statement itself. Such a plan may be made while the tables are small, and must not read all of them when they
+        // are not. What these settings leave of that ends as autovacuum looks at the tables: then plans are made anew.
         connection
             .batch_execute(&format!(
                 "SET plan_cache_mode = force_generic_plan; \
                  SET enable_seqscan = off; \
+                 SET enable_hashjoin = off; \
+                 SET enable_mergejoin = off; \
                  SET statement_timeout = {timeout_ms}; \
                  SET lock_timeout = {lock_timeout_ms}; \
                  SET idle_in_transaction_session_timeout = {timeout_ms}; \
