@@ -181,21 +181,6 @@ macro_rules! define_queries {
             Ok(diesel::sql_query(figures_query()).get_result::<FiguresRow>(connection)?.into())
         }
 
-        /// These orders, as far as they exist, with their keys.
-        pub(crate) fn orders<'a>(
-            connection: &mut $Connection,
-            ids: impl Iterator<Item = &'a OrderId>,
-        ) -> QueryResult<Vec<(i64, OrderRow)>> {
-            let find = |id: &OrderId| {
-                orders::table
-                    .filter(orders::order_id.eq(id.as_str()))
-                    .select((orders::order_key, OrderRow::as_select()))
-                    .first(connection)
-                    .optional()
-            };
-            ids.map(find).filter_map(Result::transpose).collect()
-        }
-
         /// Stores what registrations have added, and notes the keys that it was given.
         pub(crate) fn add(
             connection: &mut $Connection,

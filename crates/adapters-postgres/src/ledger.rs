@@ -129,9 +129,8 @@ fn amend_locked(
     connection.build_transaction().read_committed().run(|connection| {
         keys.payments.iter().collect::<LockPaymentIds>().execute(connection)?;
         queries::lock_payments(connection, &keys.payments)?;
-        queries::lock_orders(connection, &keys.orders)?;
+        let orders = queries::lock_orders(connection, &keys.orders)?;
         let payments = queries::payments_with_orders(connection, &keys.payments)?;
-        let orders = queries::orders(connection, keys.orders.iter())?;
         let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
         let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
         let (mut books, surrogate_keys) = open_books(payments, orders, partial_refunds, waiting)?;

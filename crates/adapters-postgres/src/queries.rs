@@ -23,13 +23,13 @@ pub(crate) fn lock_payments(connection: &mut PgConnection, ids: &BTreeSet<Paymen
         .map(drop)
 }
 
-/// Locks these orders, as far as they exist, in the order of their ids.
-pub(crate) fn lock_orders(connection: &mut PgConnection, ids: &BTreeSet<OrderId>) -> QueryResult<()> {
+/// Locks these orders, as far as they exist, in the order of their ids, and yields them with their keys. What is not
+/// there now counts as absent: whoever reads on would find what nobody has locked.
+pub(crate) fn lock_orders(connection: &mut PgConnection, ids: &BTreeSet<OrderId>) -> QueryResult<Vec<(i64, OrderRow)>> {
     orders::table
         .filter(orders::order_id.eq_any(ids.iter().map(OrderId::as_str)))
         .order(orders::order_id)
-        .select(orders::order_key)
+        .select((orders::order_key, OrderRow::as_select()))
         .for_no_key_update()
-        .execute(connection)
-        .map(drop)
+        .load(connection)
 }

@@ -25,6 +25,21 @@ pub(crate) fn payments_with_orders(
     ids.iter().map(find).filter_map(Result::transpose).collect()
 }
 
+/// These orders, as far as they exist, with their keys.
+pub(crate) fn orders<'a>(
+    connection: &mut SqliteConnection,
+    ids: impl Iterator<Item = &'a OrderId>,
+) -> QueryResult<Vec<(i64, OrderRow)>> {
+    let find = |id: &OrderId| {
+        orders::table
+            .filter(orders::order_id.eq(id.as_str()))
+            .select((orders::order_key, OrderRow::as_select()))
+            .get_result(connection)
+            .optional()
+    };
+    ids.map(find).filter_map(Result::transpose).collect()
+}
+
 /// Stores where a payment now stands, and lets its method's record follow.
 pub(crate) fn update_payment(
     connection: &mut SqliteConnection,

@@ -57,6 +57,8 @@ macro_rules! ledger_contract {
                 two_payments_of_one_new_order_are_registered_at_once,
                 the_first_price_of_an_order_counts,
                 a_reader_never_sees_half_of_a_settlement,
+                an_order_that_is_found_as_it_comes_to_be_is_cancelled_or_paid_but_not_both,
+                what_is_decided_beside_a_stranger_overwrites_nothing,
             }
             settling {
                 a_batch_settles_many_payments_at_once,

@@ -1,6 +1,7 @@
 -- Ids arrive in no order, so an index on them is read and written all over. These keys grow as payments are registered:
 -- what refers to a payment by its key lies beside what refers to its neighbours in time. Ids are looked up once.
--- Rows are written while they are in no index and no constraint looks at them, which takes a fraction of the time.
+-- Columns get another type, and none is updated: the tables are written anew, without dead rows, for which PostgreSQL
+-- would leave a new index aside as long as any older transaction is open.
 
 ALTER TABLE orders DROP CONSTRAINT orders_paid_by;
 ALTER TABLE orders DROP CONSTRAINT orders_pkey CASCADE;
@@ -9,73 +10,52 @@ ALTER TABLE orders
     ALTER COLUMN order_id SET NOT NULL,
     ADD UNIQUE (order_id);
 
-DROP INDEX external_payments_order;
+CREATE FUNCTION key_of_order(TEXT) RETURNS BIGINT LANGUAGE SQL STABLE
+AS 'SELECT order_key FROM orders WHERE order_id = $1';
+
 ALTER TABLE external_payments DROP CONSTRAINT external_payments_pkey CASCADE;
+ALTER TABLE external_payments ALTER COLUMN order_id TYPE BIGINT USING key_of_order(order_id);
+ALTER TABLE external_payments RENAME COLUMN order_id TO order_key;
 ALTER TABLE external_payments
-    ADD COLUMN payment_key BIGINT GENERATED ALWAYS AS IDENTITY,
-    ADD COLUMN order_key BIGINT;
-UPDATE external_payments p SET order_key = o.order_key FROM orders o WHERE o.order_id = p.order_id;
-ALTER TABLE external_payments
-    DROP COLUMN order_id,
-    ADD PRIMARY KEY (payment_key),
+    ADD COLUMN payment_key BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     ALTER COLUMN payment_id SET NOT NULL,
     ADD UNIQUE (payment_id),
-    ALTER COLUMN order_key SET NOT NULL,
     ADD FOREIGN KEY (order_key) REFERENCES orders;
-CREATE INDEX external_payments_order ON external_payments (order_key);
 
 -- Deferred: a payment that completes as it is registered pays an order that is as new as itself.
 ALTER TABLE orders ADD CONSTRAINT orders_paid_by
     FOREIGN KEY (paid_by) REFERENCES external_payments (payment_id) DEFERRABLE INITIALLY DEFERRED;
-
 ALTER TABLE partial_refunds ADD FOREIGN KEY (payment_id) REFERENCES external_payments (payment_id);
 
-ALTER TABLE paypal_payments DROP CONSTRAINT paypal_payments_pkey, ADD COLUMN payment_key BIGINT;
-UPDATE paypal_payments r SET payment_key = p.payment_key FROM external_payments p WHERE p.payment_id = r.payment_id;
-ALTER TABLE paypal_payments
-    DROP COLUMN payment_id,
-    ADD PRIMARY KEY (payment_key),
-    ADD FOREIGN KEY (payment_key) REFERENCES external_payments;
+CREATE FUNCTION key_of_payment(TEXT) RETURNS BIGINT LANGUAGE SQL STABLE
+AS 'SELECT payment_key FROM external_payments WHERE payment_id = $1';
 
-ALTER TABLE webpay_payments DROP CONSTRAINT webpay_payments_pkey, ADD COLUMN payment_key BIGINT;
-UPDATE webpay_payments r SET payment_key = p.payment_key FROM external_payments p WHERE p.payment_id = r.payment_id;
-ALTER TABLE webpay_payments
-    DROP COLUMN payment_id,
-    ADD PRIMARY KEY (payment_key),
-    ADD FOREIGN KEY (payment_key) REFERENCES external_payments;
+ALTER TABLE paypal_payments ALTER COLUMN payment_id TYPE BIGINT USING key_of_payment(payment_id);
+ALTER TABLE paypal_payments RENAME COLUMN payment_id TO payment_key;
+ALTER TABLE paypal_payments ADD FOREIGN KEY (payment_key) REFERENCES external_payments;
 
-ALTER TABLE inner_payments DROP CONSTRAINT inner_payments_pkey, ADD COLUMN payment_key BIGINT;
-UPDATE inner_payments r SET payment_key = p.payment_key FROM external_payments p WHERE p.payment_id = r.payment_id;
-ALTER TABLE inner_payments
-    DROP COLUMN payment_id,
-    ADD PRIMARY KEY (payment_key),
-    ADD FOREIGN KEY (payment_key) REFERENCES external_payments;
+ALTER TABLE webpay_payments ALTER COLUMN payment_id TYPE BIGINT USING key_of_payment(payment_id);
+ALTER TABLE webpay_payments RENAME COLUMN payment_id TO payment_key;
+ALTER TABLE webpay_payments ADD FOREIGN KEY (payment_key) REFERENCES external_payments;
 
-ALTER TABLE invoice_payments DROP CONSTRAINT invoice_payments_pkey, ADD COLUMN payment_key BIGINT;
-UPDATE invoice_payments r SET payment_key = p.payment_key FROM external_payments p WHERE p.payment_id = r.payment_id;
-ALTER TABLE invoice_payments
-    DROP COLUMN payment_id,
-    ADD PRIMARY KEY (payment_key),
-    ADD FOREIGN KEY (payment_key) REFERENCES external_payments;
+ALTER TABLE inner_payments ALTER COLUMN payment_id TYPE BIGINT USING key_of_payment(payment_id);
+ALTER TABLE inner_payments RENAME COLUMN payment_id TO payment_key;
+ALTER TABLE inner_payments ADD FOREIGN KEY (payment_key) REFERENCES external_payments;
 
--- The payments that nobody has heard the end of, oldest first: few, however many there have been. A table of their
--- own and no index on external_payments, whose updates would have to write all of its indexes then.
-DROP TABLE open_payments;
-CREATE TABLE open_payments (
-    created_at  TIMESTAMPTZ NOT NULL,
-    payment_key BIGINT NOT NULL
-);
-INSERT INTO open_payments
-SELECT created_at, payment_key FROM external_payments WHERE status IN ('pending', 'processing');
-ALTER TABLE open_payments
-    ADD PRIMARY KEY (created_at, payment_key),
-    ADD FOREIGN KEY (payment_key) REFERENCES external_payments;
+ALTER TABLE invoice_payments ALTER COLUMN payment_id TYPE BIGINT USING key_of_payment(payment_id);
+ALTER TABLE invoice_payments RENAME COLUMN payment_id TO payment_key;
+ALTER TABLE invoice_payments ADD FOREIGN KEY (payment_key) REFERENCES external_payments;
+
+ALTER TABLE open_payments ALTER COLUMN payment_id TYPE BIGINT USING key_of_payment(payment_id);
+ALTER TABLE open_payments RENAME COLUMN payment_id TO payment_key;
+ALTER TABLE open_payments ADD FOREIGN KEY (payment_key) REFERENCES external_payments;
 
 -- The payment as it was found; none where it was not looked for or not registered. It refers to nothing all the same.
-DROP INDEX deliveries_payment, deliveries_order, deliveries_outcome;
+DROP INDEX deliveries_payment;
 ALTER TABLE deliveries ADD COLUMN payment_key BIGINT;
-UPDATE deliveries d SET payment_key = p.payment_key FROM external_payments p WHERE p.payment_id = d.payment_id;
+ALTER TABLE deliveries ALTER COLUMN payment_key TYPE BIGINT USING key_of_payment(payment_id);
 CREATE INDEX deliveries_payment ON deliveries (payment_key, delivery_id);
 CREATE INDEX deliveries_unregistered ON deliveries (payment_id, delivery_id) WHERE payment_key IS NULL;
-CREATE INDEX deliveries_order ON deliveries (order_id, delivery_id) WHERE outcome IN ('parked', 'rejected', 'invalid');
-CREATE INDEX deliveries_outcome ON deliveries (outcome, delivery_id);
+
+DROP FUNCTION key_of_order;
+DROP FUNCTION key_of_payment;

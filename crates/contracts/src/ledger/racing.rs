@@ -1,15 +1,17 @@
 //! Whoever comes at the same time, an order is paid once and nothing is lost.
 
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use domain::{Cancellation, Obstacle, OrderStatus, Outcome, PaymentStatus, Registration, RegistrationOutcome, Report};
-use ports::Ledger;
+use ports::{Keys, Ledger};
 use usecases::cancel_order;
 
 use crate::fixtures::{
     FixedClock, any, at, completion, count, deliveries, money, notification, order, order_id, outcomes, partial_refund,
-    payment, payment_id, register, registration, settle,
+    payment, payment_id, receipt, register, registration, settle,
 };
 
 const ROUNDS: usize = 60;
@@ -229,4 +231,64 @@ pub fn a_reader_never_sees_half_of_a_settlement(ledger: &Arc<dyn Ledger>) {
         };
         at_once(vec![Box::new(reads) as Act<'_, ()>, Box::new(settles)]);
     }
+}
+
+/// Lets `act` happen beside what is being decided, and waits a little: for its end, if it need not wait for ours.
+fn meanwhile<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    act: impl FnOnce() -> T + Send + 'scope,
+) -> thread::ScopedJoinHandle<'scope, T> {
+    let (done, ended) = channel();
+    let thread = scope.spawn(move || {
+        let result = act();
+        let _ = done.send(());
+        result
+    });
+    let _ = ended.recv_timeout(Duration::from_millis(30));
+    thread
+}
+
+pub fn an_order_that_is_found_as_it_comes_to_be_is_cancelled_or_paid_but_not_both(ledger: &Arc<dyn Ledger>) {
+    for round in 0..200 {
+        let (id, order_text) = (format!("p{round}"), format!("o{round}"));
+        let registration = registration(&id, &order_text);
+        let paid = thread::scope(|scope| {
+            let registering = scope.spawn(|| register(&**ledger, &registration, 0));
+            let mut completing = None;
+            let cancelled = ledger.amend(&Keys::of_order(&order_id(&order_text)), |books| {
+                if books.order(&order_id(&order_text)).is_some() {
+                    completing = Some(meanwhile(scope, || settle(&**ledger, &[completion(&id, &order_text)], 1)));
+                }
+                books.cancel(&order_id(&order_text), at(1))
+            });
+            let cancelled = cancelled.expect("a ledger that cancels") == Cancellation::Cancelled;
+            registering.join().expect("a registration");
+            let said = completing.map(|completing| completing.join().expect("a completion"));
+            said.inspect(|said| {
+                let expected =
+                    if cancelled { Outcome::Unapplied(Obstacle::OrderCancelled) } else { Outcome::Completed };
+                assert_eq!(*said, [expected]);
+            });
+            !cancelled
+        });
+        if !paid {
+            assert_eq!(order(&**ledger, &order_text).order.status, OrderStatus::Cancelled);
+        }
+    }
+}
+
+pub fn what_is_decided_beside_a_stranger_overwrites_nothing(ledger: &Arc<dyn Ledger>) {
+    register(&**ledger, &registration("p", "o"), 0);
+    let failed = notification("p", "o", Report::Reached(PaymentStatus::Failed));
+    let keys = Keys::of_notifications([&failed, &completion("stranger", "nobody's")]);
+    thread::scope(|scope| {
+        let decided = ledger.amend(&keys, |books| {
+            let completing = meanwhile(scope, || settle(&**ledger, &[completion("p", "o")], 1));
+            books.settle(&failed, receipt(at(1)));
+            completing
+        });
+        decided.expect("a ledger that settles").join().expect("a completion");
+    });
+    assert_eq!(payment(&**ledger, "p").payment.payment.status, PaymentStatus::Completed);
+    assert_eq!(order(&**ledger, "o").order.status, OrderStatus::Paid);
 }
