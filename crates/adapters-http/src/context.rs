@@ -2,21 +2,22 @@
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::body::{EitherBody, MessageBody};
-use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ResponseHead, ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::header::HeaderValue;
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest, ResponseError as _, web};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
 use domain::{KeyName, RequestId};
 use slog::Logger;
 use usecases::Caller;
 use uuid::Uuid;
 
-use crate::journal::{Answer, Journal};
+use crate::connections::ConnectionState;
+use crate::journal::{Answer, Journal, NO_ROUTE};
 use crate::metrics::Metrics;
 use crate::problem::{Problem, X_REQUEST_ID};
 
@@ -48,41 +49,6 @@ impl FromRequest for Context {
     }
 }
 
-/// How far the service is from having stopped.
-#[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    in_flight: AtomicUsize,
-    draining: AtomicBool,
-}
-
-impl Traffic {
-    /// How many requests are being worked on.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::SeqCst)
-    }
-
-    /// From now on every response asks its client to close the connection.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-    }
-}
-
-/// Counts a request until nobody works on it any more, answered or not.
-struct InFlight(Arc<Traffic>);
-
-impl InFlight {
-    fn begin(traffic: Arc<Traffic>) -> Self {
-        traffic.in_flight.fetch_add(1, Ordering::SeqCst);
-        Self(traffic)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// A request that has no answer yet. If it never gets one, its caller has gone, and that is noted instead.
 struct Unanswered {
     journal: Journal,
@@ -94,7 +60,7 @@ struct Unanswered {
 
 impl Unanswered {
     fn new(request: &ServiceRequest, journal: Journal, started: Instant) -> Self {
-        let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
+        let route = request.match_pattern().unwrap_or_else(|| NO_ROUTE.to_owned());
         Self { journal, route, method: request.method().clone(), started, noted: false }
     }
 
@@ -119,7 +85,6 @@ impl Drop for Unanswered {
 pub(crate) struct Surroundings {
     pub(crate) log: Logger,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) traffic: Arc<Traffic>,
     pub(crate) response_deadline: Duration,
 }
 
@@ -131,41 +96,53 @@ pub(crate) async fn surround<B: MessageBody + 'static>(
     let started = Instant::now();
     let surroundings = request.app_data::<web::Data<Surroundings>>().cloned();
     let surroundings = surroundings.ok_or_else(|| Problem::processing_error("the server is not set up"))?;
+    let connection = request.conn_data::<Arc<ConnectionState>>().cloned();
+    let connection = connection.ok_or_else(|| Problem::processing_error("the connection is not known"))?;
     let request_id = request_id(&request);
     let journal = Journal::new(&surroundings.log, Arc::clone(&surroundings.metrics), &request_id);
     let unanswered = Unanswered::new(&request, journal.clone(), started);
-    request.extensions_mut().insert(InFlight::begin(Arc::clone(&surroundings.traffic)));
+    request.extensions_mut().insert(connection.begin_request());
     request.extensions_mut().insert(Context { request_id: request_id.clone(), journal });
 
     let answered = tokio::time::timeout(surroundings.response_deadline, next.call(request)).await;
     let answered = answered.unwrap_or_else(|_| Err(Problem::too_slow().into()));
-    let mut response = match answered {
+    let finish = |head: &mut ResponseHead| {
+        if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
+            head.headers_mut().insert(X_REQUEST_ID, value);
+        }
+        if connection.ends() {
+            head.set_connection_type(ConnectionType::Close);
+        }
+    };
+    match answered {
         Ok(response) => match response.response().error().map(Problem::from_error) {
             None => {
                 unanswered.note(response.status(), None);
-                response.map_into_left_body()
+                let mut response = response.map_into_left_body();
+                finish(response.response_mut().head_mut());
+                Ok(response)
             }
             Some(problem) => {
-                let problem = problem.of_request(&request_id);
-                unanswered.note(problem.kind.status, Some(&problem));
+                let mut answer = refusal(problem, &request_id, unanswered);
+                finish(answer.head_mut());
                 let (request, _) = response.into_parts();
-                ServiceResponse::new(request, problem.error_response()).map_into_right_body()
+                Ok(ServiceResponse::new(request, answer).map_into_right_body())
             }
         },
         Err(error) => {
-            let problem = Problem::from_error(&error).of_request(&request_id);
-            unanswered.note(problem.kind.status, Some(&problem));
-            // The request is gone with its handler: the error itself is the answer.
-            return Err(problem.into());
+            let mut answer = refusal(Problem::from_error(&error), &request_id, unanswered);
+            finish(answer.head_mut());
+            // The request is gone with its handler, so that the answer must be an error.
+            Err(InternalError::from_response(error, answer).into())
         }
-    };
-    if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
-        response.headers_mut().insert(X_REQUEST_ID, value);
     }
-    if surroundings.traffic.draining.load(Ordering::SeqCst) {
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
-    }
-    Ok(response)
+}
+
+/// The problem as the answer to this request.
+fn refusal(problem: Problem, request_id: &RequestId, unanswered: Unanswered) -> HttpResponse {
+    let problem = problem.of_request(request_id);
+    unanswered.note(problem.kind.status, Some(&problem));
+    problem.error_response()
 }
 
 fn request_id(request: &ServiceRequest) -> RequestId {

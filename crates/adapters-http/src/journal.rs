@@ -20,6 +20,9 @@ use crate::routes::WEBHOOK;
 /// What stands for the status of an answer that nobody waited for, as web servers have it.
 const CALLER_GONE: &str = "499";
 
+/// What stands for the route of a request whose address is none of the service's, or cannot be read.
+pub(crate) const NO_ROUTE: &str = "none";
+
 /// How much of an error's text is logged, in bytes: others' texts have no limit.
 const ERROR_BYTES_MAX: usize = 4096;
 
@@ -180,7 +183,7 @@ impl Journal {
     /// What was answered. What the service could not do is an error; what it refused is a warning.
     pub(crate) fn answered(&self, answer: &Answer<'_>) {
         let Answer { route, method, status, .. } = *answer;
-        self.metrics.answered(route, method, status.as_str());
+        self.metrics.answered(route, method.as_str(), status.as_str());
         if route == WEBHOOK && method == Method::POST && status != StatusCode::UNAUTHORIZED {
             self.metrics.callback_answered(answer.took);
         }
@@ -196,9 +199,16 @@ impl Journal {
         }
     }
 
+    /// A head that the HTTP library could not read, and answered itself with this status and nothing more.
+    pub(crate) fn head_refused(log: &Logger, metrics: &Metrics, status: StatusCode, error: &dyn Error) {
+        metrics.answered(NO_ROUTE, "unknown", status.as_str());
+        warn!(log, "request refused: its head cannot be read"; "http_status" => status.as_u16(),
+            "error" => error.to_string());
+    }
+
     /// The caller has gone before there was an answer. What was begun is finished all the same.
     pub(crate) fn not_answered(&self, route: &str, method: &Method, took: Duration) {
-        self.metrics.answered(route, method, CALLER_GONE);
+        self.metrics.answered(route, method.as_str(), CALLER_GONE);
         warn!(self.log, "not answered: the caller has gone"; "method" => method.as_str(), "route" => route,
             "duration_ms" => millis(took));
     }

@@ -3,6 +3,7 @@
 
 mod authentication;
 mod body;
+mod connections;
 mod context;
 mod desk;
 pub mod documents;
@@ -17,5 +18,5 @@ mod wire;
 pub use authentication::{ApiKeys, SigningSecretError, SigningSecrets, WebhookAuthentication};
 pub use desk::Desk;
 pub use metrics::{LogRecords, Metrics};
-pub use server::{Listening, ServerSettings, Stop, listen};
+pub use server::{Server, ServerSettings, listen};
 pub use wire::{FieldError, InvalidNotification, read_notification};

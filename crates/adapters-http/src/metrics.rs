@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::Method;
 use chrono::{DateTime, Utc};
 use domain::{Delivery, KeyName, OutcomeKind, Source};
 use ports::{Clock, Connections, LedgerError, LedgerFigures};
@@ -12,7 +11,9 @@ use prometheus::core::Collector;
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+};
 use strum::VariantArray as _;
 use usecases::CommitObserver;
 
@@ -38,6 +39,7 @@ pub struct Metrics {
     clock: Arc<dyn Clock>,
     registry: Registry,
     requests: IntCounterVec,
+    connections_closed_for_room: IntCounter,
     deliveries: IntCounterVec,
     whole: Histogram,
     queue: Histogram,
@@ -82,6 +84,13 @@ impl Metrics {
                 "Requests that were answered.",
                 &["route", "method", "status"],
             ),
+            connections_closed_for_room: registered(
+                &registry,
+                IntCounter::new(
+                    "payment_callback_http_connections_closed_for_room_total",
+                    "Idle connections of clients that were closed because too many were open.",
+                ),
+            ),
             deliveries: counter(
                 "payment_callback_deliveries_total",
                 "Notifications that reached the ledger, by who brought them and what became of them.",
@@ -115,15 +124,18 @@ impl Metrics {
     }
 
     /// `status` is what was answered.
-    pub(crate) fn answered(&self, route: &str, method: &Method, status: &str) {
+    pub(crate) fn answered(&self, route: &str, method: &str, status: &str) {
         // Anybody can make up methods.
-        let method = match *method {
-            Method::GET | Method::POST | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS => {
-                method.as_str()
-            }
+        let method = match method {
+            "GET" | "POST" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" => method,
             _ => "other",
         };
         self.requests.with_label_values(&[route, method, status]).inc();
+    }
+
+    /// An idle connection has been told to end because too many are open.
+    pub(crate) fn connection_closed_for_room(&self) {
+        self.connections_closed_for_room.inc();
     }
 
     /// A callback has been answered after so long.
@@ -184,6 +196,8 @@ impl CommitObserver for Metrics {
 #[derive(Debug)]
 pub(crate) struct Standing {
     pub(crate) requests_in_flight: usize,
+    pub(crate) http_connections: usize,
+    pub(crate) http_connections_limit: usize,
     pub(crate) queue_depth: usize,
     pub(crate) queue_limit: usize,
     pub(crate) connections: Connections,
@@ -193,12 +207,26 @@ pub(crate) struct Standing {
 
 impl Standing {
     fn families(&self, now: DateTime<Utc>) -> Vec<MetricFamily> {
-        let Self { requests_in_flight, queue_depth, queue_limit, connections, ledger } = self;
+        let Self {
+            requests_in_flight,
+            http_connections,
+            http_connections_limit,
+            queue_depth,
+            queue_limit,
+            connections,
+            ledger,
+        } = self;
         let mut families = vec![
             count(
                 "payment_callback_http_requests_in_flight",
                 "Requests that are being worked on.",
                 *requests_in_flight,
+            ),
+            count("payment_callback_http_connections", "Open connections of clients.", *http_connections),
+            count(
+                "payment_callback_http_connections_limit",
+                "Connections of clients at most; beyond it the longest idle one is closed.",
+                *http_connections_limit,
             ),
             count("payment_callback_intake_queue_depth", "Callbacks that wait to be settled.", *queue_depth),
             count("payment_callback_intake_queue_limit", "Callbacks that may wait; beyond it 503.", *queue_limit),

@@ -7,7 +7,7 @@ use ports::LedgerFigures;
 use tokio::sync::Mutex;
 use usecases::GroupCommit;
 
-use crate::context::Traffic;
+use crate::connections::OpenConnections;
 use crate::desk::Desk;
 use crate::metrics::{Metrics, Standing};
 use crate::openapi::problems::OfReading;
@@ -28,13 +28,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) async fn show(
     metrics: Data<Arc<Metrics>>,
     readings: Data<LedgerReadings>,
-    traffic: Data<Arc<Traffic>>,
+    open: Data<Arc<OpenConnections>>,
     intake: Data<Arc<GroupCommit>>,
     desk: Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
     let ledger = readings.fresh(&desk).await;
     let standing = Standing {
-        requests_in_flight: traffic.in_flight(),
+        requests_in_flight: open.requests_in_flight(),
+        http_connections: open.count(),
+        http_connections_limit: open.limit(),
         queue_depth: intake.depth(),
         queue_limit: intake.queue_max(),
         connections: desk.connections(),

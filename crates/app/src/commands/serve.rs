@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use adapters_http::{Desk, Listening, LogRecords, Metrics, ServerSettings, listen};
+use adapters_http::{Desk, LogRecords, Metrics, ServerSettings, listen};
 use adapters_logging::{Destination, Fate, LogCounts};
 use adapters_postgres::LedgerOptions;
 use anyhow::Context as _;
 use clap::Args;
 use ports::Clock;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use slog::{Logger, error, info};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -24,18 +25,31 @@ const COMMIT: &str = env!("COMMIT");
 /// Callbacks that share a transaction at most: what 64 keep-alive connections can have waiting.
 const BATCH_MAX: usize = 64;
 
-/// How long the requests in flight may take to be answered after a signal to stop: as long as the deadline that
-/// they have by default, and a little more. All four together are less than the 10 s that the contract allows.
-const ANSWERING_MAX: Duration = Duration::from_millis(4250);
+/// How long open connections are served after a signal to stop: a request may come half a second later, and has the
+/// deadline that is the default. All four together are less than the 10 s that the contract allows.
+const ANSWERING_MAX: Duration = Duration::from_millis(4750);
 
 /// How long settling what nobody waits for any more may take after that.
-const SETTLING_MAX: Duration = Duration::from_millis(1750);
+const SETTLING_MAX: Duration = Duration::from_millis(1500);
 
 /// How long writing the last log records may take, where nobody may be reading them.
 const LOGGING_MAX: Duration = Duration::from_millis(500);
 
 /// How long delivering them to the central logging service may take after that.
-const LOGGING_CENTRALLY_MAX: Duration = Duration::from_secs(3);
+const LOGGING_CENTRALLY_MAX: Duration = Duration::from_millis(2750);
+
+/// Clients' connections at most, however many files the process may open: each takes some 20 KiB.
+const CONNECTIONS_MAX: u64 = 10_000;
+
+/// Files that the process keeps open beside clients' connections, the database and what its threads wait on: its
+/// streams, its listeners, the central logging service.
+const OTHER_FILES: u64 = 32;
+
+/// Files that one thread that serves connections waits on.
+const THREAD_FILES: u64 = 4;
+
+/// Files that one connection to the database takes: with SQLite the ledger, its log, its index, and a temporary one.
+const DATABASE_CONNECTION_FILES: u64 = 4;
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
@@ -66,6 +80,7 @@ impl Serve {
         let portal_keys = settings::api_keys("PORTAL_API_KEY")?;
         let operator_keys = settings::api_keys("OPERATOR_API_KEY")?;
         let database_url = Arc::new(settings::database_url()?);
+        let open_files_max = raise_open_files_limit();
         let mut stop_signals = StopSignals::listen()?;
         info!(log, "starting"; "version" => VERSION, "commit" => COMMIT, "database" => %database_url,
             "callback_keys" => ?webhook_authentication, "portal_keys" => ?portal_keys, "operator_keys" => ?operator_keys, &settings,
@@ -98,6 +113,7 @@ impl Serve {
         let desk = Desk::new(ledger, clock, turns);
         let server_settings = ServerSettings {
             bind_address: settings.bind_address.clone(),
+            connections_max: usize::try_from(connections_max(open_files_max, settings.database_pool_size))?,
             keep_alive: settings.keep_alive(),
             response_deadline: settings.response_deadline(),
             body_bytes_max: usize::try_from(settings.body_bytes_max)?,
@@ -105,23 +121,36 @@ impl Serve {
             portal_keys,
             operator_keys,
         };
-        let Listening { server, addresses, stop } =
-            listen(server_settings, Arc::clone(&intake), receive, desk, metrics, log.clone())
-                .map_err(|error| SettingsError::new("BIND_ADDRESS", format!("cannot be used: {error}")))?;
-        // In a task of its own: it goes on serving while it is being stopped.
-        let mut server = actix_web::rt::spawn(server);
-        for address in addresses {
+        let mut server = listen(server_settings, Arc::clone(&intake), receive, desk, metrics, log.clone())
+            .map_err(|error| SettingsError::new("BIND_ADDRESS", format!("cannot be used: {error}")))?;
+        for address in server.addresses()? {
             info!(log, "listening"; "address" => %address);
         }
         tokio::select! {
-            ended = &mut server => return ended?.context("the server ended"),
+            error = server.run() => return Err(error).context("the server ended"),
             () = stop_signals.received() => info!(log, "stopping"),
         }
-        stop.stop(ANSWERING_MAX).await;
+        server.stop(ANSWERING_MAX).await;
         let finished = tokio::time::timeout(SETTLING_MAX, in_thread(move || intake.finish())).await;
         info!(log, "stopped"; "all_settled" => finished.is_ok());
         Ok(())
     }
+}
+
+/// Lets the process open as many files as it may at all; returns how many these are. What a shell or systemd gives it
+/// otherwise, 1,024, is meant for programs that cannot deal with more.
+fn raise_open_files_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    if raised.is_ok() { limit.maximum } else { limit.current }.unwrap_or(u64::MAX)
+}
+
+/// How many connections clients may have where so many files may be open: those that nothing else needs, and at
+/// least a quarter.
+fn connections_max(open_files_max: u64, database_pool_size: u64) -> u64 {
+    let threads = thread::available_parallelism().map_or(2, |count| count.get() as u64);
+    let kept = OTHER_FILES + THREAD_FILES * threads + DATABASE_CONNECTION_FILES * database_pool_size;
+    open_files_max.saturating_sub(kept).max(open_files_max / 4).min(CONNECTIONS_MAX)
 }
 
 fn log_records((destination, fate, count): (Destination, Fate, u64)) -> LogRecords {

@@ -1,11 +1,18 @@
 //! Connections: kept open, given up, shared by many requests.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use simulator::{Connection, Request};
 
-use crate::stage::{PAYMENT_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, callback, notification};
+use crate::metrics::figures;
+use crate::stage::{
+    PAYMENT_KEY, PROGRAM, Stage, Store, WEBHOOK, assert_problem, assert_settled, callback, folder, notification,
+    serve_with,
+};
 
 on_both_stores! {
     a_connection_serves_many_requests,
@@ -15,6 +22,11 @@ on_both_stores! {
     a_client_that_hangs_up_while_the_ledger_is_busy_is_settled_all_the_same,
     half_a_request_changes_nothing,
     a_body_that_never_comes_is_answered_by_the_deadline,
+    an_idle_connection_stays_open_for_as_long_as_is_set,
+    a_head_that_does_not_end_is_given_up_without_an_answer,
+    a_client_that_does_not_read_its_answers_is_given_up,
+    what_the_http_library_refuses_by_itself_is_logged_and_counted,
+    the_longest_idle_connection_makes_room_for_a_new_one,
 }
 
 fn connect(stage: &Stage) -> Connection {
@@ -141,18 +153,102 @@ fn a_body_that_never_comes_is_answered_by_the_deadline(store: Store) {
     assert_eq!(stage.send(&Request::get("/healthz")).status, 200);
 }
 
-/// The upstream loses a notification whose connection is closed under it, and is quiet for seconds at a time.
-#[test]
-fn an_idle_connection_stays_open_for_as_long_as_is_set() {
-    let patient = Stage::open(Store::sqlite());
+/// The upstream loses a notification whose connection is closed under it, is quiet for seconds at a time, and takes an
+/// answer that nothing was asked for as final.
+fn an_idle_connection_stays_open_for_as_long_as_is_set(store: Store) {
+    let patient = Stage::open(store);
+    patient.expect_payment("p", "o");
     let impatient = Stage::with(Store::sqlite(), &[("KEEP_ALIVE_S", "1")]);
     let healthy = Request::get("/healthz");
-    let mut connections = [&patient, &impatient].map(connect);
-    for connection in &mut connections {
+    let mut unused = [&patient, &impatient].map(connect);
+    let mut used = [&patient, &impatient].map(connect);
+    for connection in &mut used {
         assert_eq!(connection.exchange(&healthy).expect("an answer").status, 200);
     }
     thread::sleep(Duration::from_secs(7));
-    let [kept, closed] = &mut connections;
-    assert_eq!(kept.exchange(&healthy).expect("an answer").status, 200);
-    closed.closed().expect("a connection that ends without a word");
+    for ([kept, closed], outcome) in [(&mut unused, "completed"), (&mut used, "duplicate")] {
+        let answer = kept.exchange(&callback(&notification("p", "o", "completed"))).expect("an answer");
+        assert_settled(&answer, outcome);
+        closed.closed().expect("a connection that ends without a word");
+    }
+}
+
+fn a_head_that_does_not_end_is_given_up_without_an_answer(store: Store) {
+    let stage = Stage::with(store, &[("KEEP_ALIVE_S", "1")]);
+    let mut connection = connect(&stage);
+    connection.send(b"POST /api/payments/webhook HTTP/1.1\r\nX-Slow: ").expect("an open connection");
+    let begun = Instant::now();
+    while connection.send(b"x").is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "what trickles in keeps it open");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+fn a_client_that_does_not_read_its_answers_is_given_up(store: Store) {
+    let stage = Stage::with(store, &[("KEEP_ALIVE_S", "1")]);
+    let mut connection = connect(&stage);
+    let page = Request::get("/docs/swagger-ui-bundle.js").bytes();
+    for _ in 0..30 {
+        connection.send(&page).expect("an open connection");
+    }
+    wait_for(&stage, "http_connections", |open| open == 1.0);
+}
+
+fn what_the_http_library_refuses_by_itself_is_logged_and_counted(store: Store) {
+    let stage = Stage::open(store);
+    let large = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(140_000));
+    for (bytes, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (&large, 431),
+    ] {
+        let answer = stage.service.replay(bytes.as_bytes()).expect("an answer");
+        assert_eq!((answer.status, answer.header("connection"), &*answer.body), (status, Some("close"), &b""[..]));
+    }
+    let refused = |record: &Value| record["message"] == "request refused: its head cannot be read";
+    let records = stage.service.wait_for_records(4, refused);
+    let statuses: Vec<_> = records.iter().map(|record| record["http_status"].as_u64()).collect();
+    assert_eq!(statuses, [400, 400, 400, 431].map(Some));
+    let figures = figures(&stage);
+    let count = |status| {
+        let labels = format!("{{method=\"other\",route=\"none\",status=\"{status}\"}}");
+        figures.get(&format!("payment_callback_http_requests_total{labels}")).copied()
+    };
+    assert_eq!([400, 431].map(count), [Some(3.0), Some(1.0)]);
+}
+
+/// A shell or systemd gives 1,024 files, and allows more.
+fn the_longest_idle_connection_makes_room_for_a_new_one(store: Store) {
+    const FILES: usize = 400;
+    let folder = folder();
+    let program = folder.path().join("with-few-files");
+    let script = format!("#!/bin/sh\nulimit -S -n 64 && ulimit -H -n {FILES} && exec '{PROGRAM}' \"$@\"\n");
+    fs::write(&program, script).expect("a script");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("a script that runs");
+    let stage = Stage { service: serve_with(&program, &store.url(), &[]), store };
+    stage.expect_payment("p", "o");
+    let limit = figures(&stage)["payment_callback_http_connections_limit"];
+    assert!(limit >= 64.0, "more than the soft limit alone would leave: {limit}");
+
+    let mut idle: Vec<_> = (0..FILES).map(|_| connect(&stage)).collect();
+    assert_settled(&stage.callback(&notification("p", "o", "completed")), "completed");
+    let mut newest = idle.pop().expect("a connection");
+    assert_eq!(newest.exchange(&Request::get("/healthz")).expect("an answer").status, 200);
+    idle.remove(0).closed().expect("a connection that ends without a word");
+    let figures = figures(&stage);
+    assert!(figures["payment_callback_http_connections"] <= limit + 1.0, "{figures:#?}");
+    let closed = figures["payment_callback_http_connections_closed_for_room_total"];
+    assert!(closed >= FILES as f64 - limit, "{closed}");
+}
+
+/// Waits until this figure is as it should be.
+#[track_caller]
+fn wait_for(stage: &Stage, name: &str, right: impl Fn(f64) -> bool) {
+    let begun = Instant::now();
+    while !right(figures(stage)[&format!("payment_callback_{name}")]) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{name} is not as it should be");
+        thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -20,10 +20,10 @@ on_both_stores! {
 }
 
 /// Every figure by its name and labels, as they stand in the text.
-type Figures = BTreeMap<String, f64>;
+pub(crate) type Figures = BTreeMap<String, f64>;
 
 #[track_caller]
-fn figures(stage: &Stage) -> Figures {
+pub(crate) fn figures(stage: &Stage) -> Figures {
     let response = stage.send(&Request::get("/metrics"));
     assert_eq!((response.status, response.header("content-type")), (200, Some("text/plain; version=0.0.4")));
     let text = String::from_utf8(response.body).expect("UTF-8");

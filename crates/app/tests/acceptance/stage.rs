@@ -264,6 +264,11 @@ impl Stage {
 
 /// Starts the service with every kind of key, on this database.
 pub(crate) fn serve(database_url: &str, settings: &[(&str, &str)]) -> Watched {
+    serve_with(Path::new(PROGRAM), database_url, settings)
+}
+
+/// Starts it with this program, which runs it.
+pub(crate) fn serve_with(program: &Path, database_url: &str, settings: &[(&str, &str)]) -> Watched {
     let keys = [
         ("LOG_LEVEL", "debug"),
         ("DATABASE_URL", database_url),
@@ -272,7 +277,7 @@ pub(crate) fn serve(database_url: &str, settings: &[(&str, &str)]) -> Watched {
         ("OPERATOR_API_KEY", OPERATOR_KEY),
     ];
     // Where it starts is no matter to it, and no .env file is there.
-    let service = Service::start(Path::new(PROGRAM), folder().path(), keys.into_iter().chain(settings.iter().copied()));
+    let service = Service::start(program, folder().path(), keys.into_iter().chain(settings.iter().copied()));
     Watched(service.expect("a service that listens"))
 }
 

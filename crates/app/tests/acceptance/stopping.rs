@@ -14,6 +14,8 @@ on_both_stores! {
     what_nobody_waits_for_any_more_is_settled,
     a_database_that_does_not_answer_does_not_hold_it_up,
     it_stops_while_callbacks_stream_in,
+    no_request_on_an_open_connection_is_left_without_an_answer,
+    a_request_that_comes_just_after_the_signal_is_answered,
     either_signal_stops_it,
     a_body_that_is_half_sent_is_still_taken,
     nobody_new_is_served_while_it_stops,
@@ -147,6 +149,59 @@ fn it_stops_while_callbacks_stream_in(store: Store) {
     assert!(stopped.took < STOPS_WITHIN, "{stopped:?}");
     stage.restart();
     assert_settled(&stage.callback(&notification("p", "o", "completed")), "completed");
+}
+
+fn no_request_on_an_open_connection_is_left_without_an_answer(store: Store) {
+    let mut stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    for _ in 0..3 {
+        let address = stage.service.address();
+        let (lost, stopped) = thread::scope(|scope| {
+            let senders: Vec<_> = (0..12)
+                .map(|_| {
+                    scope.spawn(move || {
+                        let request = callback(&notification("p", "o", "completed"));
+                        // A connection that is refused has carried no request.
+                        while let Ok(mut connection) = Connection::open(address) {
+                            loop {
+                                let Ok(answer) = connection.exchange(&request) else { return 1 };
+                                assert_eq!(answer.status, 200);
+                                if answer.header("connection") == Some("close") {
+                                    break;
+                                }
+                            }
+                        }
+                        0
+                    })
+                })
+                .collect();
+            let _ = stage.service.wait_for_records(100, |record| record["message"] == "notification settled");
+            let stopped = stage.service.stop().expect("an end");
+            (senders.into_iter().map(|sender| sender.join().expect("no panic")).sum::<usize>(), stopped)
+        });
+        assert_eq!((lost, stopped.code), (0, Some(0)));
+        assert!(stopped.took < STOPS_WITHIN, "{stopped:?}");
+        stage.restart();
+    }
+}
+
+fn a_request_that_comes_just_after_the_signal_is_answered(store: Store) {
+    let mut stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let mut unused = connect(&stage);
+    let mut used = connect(&stage);
+    assert_eq!(used.exchange(&Request::get("/healthz")).expect("an answer").status, 200);
+    let told = Instant::now();
+    stage.service.terminate().expect("a process");
+    let _ = stage.service.wait_for_records(1, |record| record["message"] == "stopping");
+    for (connection, outcome) in [(&mut unused, "completed"), (&mut used, "duplicate")] {
+        let answer = connection.exchange(&callback(&notification("p", "o", "completed"))).expect("an answer");
+        assert_settled(&answer, outcome);
+        assert_eq!(answer.header("connection"), Some("close"));
+        connection.closed().expect("a connection that ends after the answer");
+    }
+    let stopped = stage.service.ended(told).expect("an end");
+    assert!(stopped.code == Some(0) && stopped.took < STOPS_WITHIN, "{stopped:?}");
 }
 
 fn either_signal_stops_it(store: Store) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt::System;
-use adapters_http::{ApiKeys, Desk, Listening, Metrics, ServerSettings, WebhookAuthentication, listen};
+use adapters_http::{ApiKeys, Desk, Metrics, ServerSettings, WebhookAuthentication, listen};
 use adapters_logging::{Format, LogSettings};
 use benchmark::payments::{order_id_of, price};
 use chrono::{DateTime, SubsecRound as _, Utc};
@@ -38,6 +38,7 @@ fn main() -> anyhow::Result<()> {
     let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
     let settings = ServerSettings {
         bind_address: "127.0.0.1:0".to_owned(),
+        connections_max: 512,
         keep_alive: Duration::from_secs(75),
         response_deadline: Duration::from_secs(4),
         body_bytes_max: 65536,
@@ -47,11 +48,11 @@ fn main() -> anyhow::Result<()> {
     };
     System::new().block_on(async {
         let desk = Desk::new(ledger, clock, 1);
-        let Listening { server, addresses, stop: _ } = listen(settings, intake, receive, desk, metrics, log.clone())?;
-        for address in addresses {
+        let mut server = listen(settings, intake, receive, desk, metrics, log.clone())?;
+        for address in server.addresses()? {
             info!(log, "listening"; "address" => %address);
         }
-        Ok(server.await?)
+        Err(server.run().await.into())
     })
 }
 
