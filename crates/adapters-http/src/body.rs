@@ -20,14 +20,23 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Reads a body of at most so many bytes. One that is announced as larger is not read at all.
+///
+/// An offer to upgrade the connection is ignored, but actix-http takes what follows `Upgrade: websocket` for a
+/// stream without an end. So the body ends here where its `Content-Length` says; without one, and without chunks,
+/// there is none (RFC 9112, section 6.3).
 pub(crate) async fn read_body(headers: &HeaderMap, mut payload: Payload, bytes_max: usize) -> Result<Bytes, Problem> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > bytes_max) {
         return Err(Problem::payload_too_large(bytes_max));
     }
+    let upgrade = headers.contains_key(header::UPGRADE) && !headers.contains_key(header::TRANSFER_ENCODING);
+    let length = announced.or(upgrade.then_some(0));
     let mut body = BytesMut::with_capacity(announced.unwrap_or_default());
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Problem::incomplete_payload())?;
+    while length.is_none_or(|length| body.len() < length)
+        && let Some(chunk) = payload.next().await
+    {
+        let mut chunk = chunk.map_err(|_| Problem::incomplete_payload())?;
+        chunk.truncate(length.map_or(usize::MAX, |length| length - body.len()));
         if body.len() + chunk.len() > bytes_max {
             return Err(Problem::payload_too_large(bytes_max));
         }

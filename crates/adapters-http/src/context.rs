@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ResponseHead, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
@@ -99,6 +99,8 @@ pub(crate) async fn surround<B: MessageBody + 'static>(
     let connection = request.conn_data::<Arc<ConnectionState>>().cloned();
     let connection = connection.ok_or_else(|| Problem::processing_error("the connection is not known"))?;
     let request_id = request_id(&request);
+    // actix-http makes of such a request a connection that carries no other one.
+    let upgrade = request.head().upgrade() || request.headers().contains_key(header::UPGRADE);
     let journal = Journal::new(&surroundings.log, Arc::clone(&surroundings.metrics), &request_id);
     let unanswered = Unanswered::new(&request, journal.clone(), started);
     request.extensions_mut().insert(connection.begin_request());
@@ -110,7 +112,7 @@ pub(crate) async fn surround<B: MessageBody + 'static>(
         if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
             head.headers_mut().insert(X_REQUEST_ID, value);
         }
-        if connection.ends() {
+        if upgrade || connection.ends() {
             head.set_connection_type(ConnectionType::Close);
         }
     };

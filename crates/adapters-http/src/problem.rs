@@ -113,7 +113,7 @@ impl Problem {
     }
 
     pub(crate) fn incomplete_payload() -> Self {
-        Self::new(&INVALID_PAYLOAD, "the body ended too early")
+        Self::new(&INVALID_PAYLOAD, "the body did not come whole, or its chunks are malformed")
     }
 
     pub(crate) fn invalid_payload(errors: Vec<FieldError>) -> Self {

@@ -3,7 +3,7 @@ use std::time::Instant;
 use actix_web::rt;
 use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, Result};
-use domain::{Outcome, Settlement};
+use domain::{KeyName, Outcome, Settlement};
 use sha2::{Digest as _, Sha256};
 use usecases::{Reading, ReceiveNotification};
 
@@ -22,7 +22,8 @@ pub(crate) struct Webhook {
     pub(crate) receive: ReceiveNotification,
 }
 
-/// `POST /api/payments/webhook`. A task of its own, so that a callback whose client hangs up is finished.
+/// `POST /api/payments/webhook`. What has come whole is settled in a task of its own, so that a callback whose
+/// client hangs up is finished.
 #[utoipa::path(
     post,
     path = "/api/payments/webhook",
@@ -46,22 +47,30 @@ pub(crate) async fn receive(
     context: Context,
     webhook: Data<Webhook>,
 ) -> Result<Json<SettledDocument>, Problem> {
-    rt::spawn(settle(request, payload, context, webhook)).await.map_err(Problem::processing_error)?
+    let received = Instant::now();
+    context.journal.callback_received();
+    let Webhook { authentication, body_bytes_max, .. } = &**webhook;
+    let admitted = authentication.admit(request.headers(), payload, *body_bytes_max, &context.journal);
+    let (key_name, body) = admitted.await?;
+    let settling = async move {
+        // As long as it lives, the request counts as one that is being worked on.
+        let _request = request;
+        settle(received, key_name, &body, context, &webhook.receive).await
+    };
+    rt::spawn(settling).await.map_err(Problem::processing_error)?
 }
 
 async fn settle(
-    request: HttpRequest,
-    payload: Payload,
+    received: Instant,
+    key_name: KeyName,
+    body: &[u8],
     context: Context,
-    webhook: Data<Webhook>,
+    receive: &ReceiveNotification,
 ) -> Result<Json<SettledDocument>, Problem> {
-    let (received, journal) = (Instant::now(), &context.journal);
-    journal.callback_received();
-    let Webhook { authentication, body_bytes_max, receive } = &**webhook;
-    let (key_name, body) = authentication.admit(request.headers(), payload, *body_bytes_max, journal).await?;
-    let (reading, errors) = read(&body, journal);
+    let journal = &context.journal;
+    let (reading, errors) = read(body, journal);
     let (payment_id, order_id) = (reading.payment_id().cloned(), reading.order_id().cloned());
-    let body_sha256 = Sha256::digest(&body).into();
+    let body_sha256 = Sha256::digest(body).into();
     let settlement = receive.receive(reading, body_sha256, context.caller(key_name)).await;
     let settlement = settlement
         .map_err(|error| journal.failed(payment_id.as_ref(), order_id.as_ref(), error.into(), received.elapsed()))?;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use simulator::{Connection, Request};
 
+use crate::authentication::{OTHER_SECRET, SECRET, now, signed};
 use crate::metrics::figures;
 use crate::stage::{
-    PAYMENT_KEY, PROGRAM, Stage, Store, WEBHOOK, assert_problem, assert_settled, callback, folder, notification,
-    serve_with,
+    PAYMENT_KEY, PORTAL_KEY, PROGRAM, Stage, Store, WEBHOOK, assert_problem, assert_settled, callback, folder,
+    notification, register, registration, serve_with,
 };
 
 on_both_stores! {
@@ -25,6 +26,9 @@ on_both_stores! {
     an_idle_connection_stays_open_for_as_long_as_is_set,
     a_head_that_does_not_end_is_given_up_without_an_answer,
     a_client_that_does_not_read_its_answers_is_given_up,
+    an_offer_to_upgrade_the_connection_is_ignored,
+    a_body_ends_where_its_framing_says_whatever_is_offered,
+    a_body_whose_chunks_are_malformed_is_refused_at_once,
     what_the_http_library_refuses_by_itself_is_logged_and_counted,
     the_longest_idle_connection_makes_room_for_a_new_one,
 }
@@ -193,6 +197,66 @@ fn a_client_that_does_not_read_its_answers_is_given_up(store: Store) {
         connection.send(&page).expect("an open connection");
     }
     wait_for(&stage, "http_connections", |open| open == 1.0);
+}
+
+/// Proxies offer it with every request. A server may ignore it (RFC 9110, section 7.8).
+fn an_offer_to_upgrade_the_connection_is_ignored(store: Store) {
+    let settings = [("WEBHOOK_AUTH", "both"), ("PAYMENT_WEBHOOK_SECRET", SECRET)];
+    let stage = Stage::with(store, &settings);
+    let completed = notification("p", "o", "completed").to_string();
+    for (request, status) in [
+        (register(&registration("p", "o")), 201),
+        (signed(&completed, SECRET, now()).key(PAYMENT_KEY), 200),
+        (signed(&completed, SECRET, now()).key("wrong"), 401),
+        (signed(&completed, OTHER_SECRET, now()).key(PAYMENT_KEY), 401),
+        (Request::post(WEBHOOK).key(PAYMENT_KEY).json("x".repeat(70_000)), 401),
+        (Request::post("/api/orders/o/cancel").key(PORTAL_KEY), 409),
+        (Request::post("/api/payments").key(PORTAL_KEY).header("Content-Type", "application/json"), 400),
+        (Request::get("/healthz"), 200),
+    ] {
+        for upgrade in ["websocket", "h2c"] {
+            let request = request.clone().header("Upgrade", upgrade).header("Connection", "Upgrade");
+            let mut connection = connect(&stage);
+            let answer = connection.exchange(&request).expect("an answer");
+            let again = if status == 201 && upgrade == "h2c" { 200 } else { status };
+            assert_eq!((answer.status, answer.header("connection")), (again, Some("close")), "{}", answer.json());
+            connection.closed().expect("a connection that ends after the answer");
+        }
+    }
+    stage.assert_order("o", "paid", Some("p"));
+}
+
+fn a_body_ends_where_its_framing_says_whatever_is_offered(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let completed = notification("p", "o", "completed").to_string();
+    let head = format!("POST {WEBHOOK} HTTP/1.1\r\nHost: x\r\nX-API-Key: {PAYMENT_KEY}\r\nUpgrade: websocket\r\n");
+    let head = format!("{head}Content-Type: application/json\r\n");
+    let sized = format!("{head}Content-Length: {}\r\n\r\n{completed}POST /api", completed.len());
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{completed}\r\n0\r\n\r\n", completed.len());
+    for (bytes, outcome) in [(sized, "completed"), (chunked, "duplicate")] {
+        assert_settled(&stage.service.replay(bytes.as_bytes()).expect("an answer"), outcome);
+    }
+}
+
+fn a_body_whose_chunks_are_malformed_is_refused_at_once(store: Store) {
+    let stage = Stage::open(store);
+    for (target, key) in [(WEBHOOK, PAYMENT_KEY), ("/api/payments", PORTAL_KEY)] {
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Type: application/json\r\n\
+             Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n"
+        );
+        for malformed in ["zz\r\n", "-1\r\n", "11111111111111111\r\n", "2\r\n{}}}\r\n", "\r\n"] {
+            let at_once = stage.service.replay(format!("{head}{malformed}").as_bytes());
+            assert_problem(&at_once.expect("an answer"), 400, "invalid_payload");
+            let mut connection = connect(&stage);
+            connection.send(head.as_bytes()).expect("an open connection");
+            thread::sleep(Duration::from_millis(50));
+            connection.send(malformed.as_bytes()).expect("an open connection");
+            assert_problem(&connection.receive().expect("an answer"), 400, "invalid_payload");
+            connection.closed().expect("a connection that ends after the answer");
+        }
+    }
 }
 
 fn what_the_http_library_refuses_by_itself_is_logged_and_counted(store: Store) {
