@@ -14,19 +14,20 @@ use utoipa::{IntoResponses, ToSchema as _};
 use super::examples;
 use super::vocabulary::{word, words};
 use crate::problem::{Problem, ProblemDocument};
+use crate::routes::{GET, POST};
 use crate::wire::FieldError;
 
 const BODY_BYTES_MAX: usize = 65_536;
 
-/// Names what routes of a method answer when all is not well.
+/// Names what routes of these methods answer when all is not well.
 macro_rules! problems {
-    ($($(#[doc = $doc:literal])+ $Name:ident for $method:literal $(: $($problems:expr),+)?;)*) => {$(
+    ($($(#[doc = $doc:literal])+ $Name:ident for $methods:ident $(: $($problems:expr),+)?;)*) => {$(
         $(#[doc = $doc])+
         pub(crate) enum $Name {}
 
         impl IntoResponses for $Name {
             fn responses() -> BTreeMap<String, RefOr<Response>> {
-                responses([Problem::method_not_allowed($method)].into_iter()$($(.chain($problems))+)?)
+                responses([Problem::method_not_allowed($methods)].into_iter()$($(.chain($problems))+)?)
             }
         }
     )*};
@@ -34,33 +35,33 @@ macro_rules! problems {
 
 problems! {
     /// A callback.
-    OfCallback for "POST": of_body(), [
+    OfCallback for POST: of_body(), [
         Problem::payment_not_found(),
         Problem::contradiction(Mismatch::OrderMismatch),
         Problem::contradiction(Mismatch::AmountMismatch),
         Problem::contradiction(Mismatch::CurrencyMismatch),
     ], of_ledger();
     /// A registration.
-    OfRegistration for "POST": of_body(), [Problem::payment_conflict(), Problem::order_conflict()], of_ledger();
+    OfRegistration for POST: of_body(), [Problem::payment_conflict(), Problem::order_conflict()], of_ledger();
     /// Looking for something by its id.
-    OfShowing for "GET": [unauthorized(), Problem::not_found()], of_ledger();
+    OfShowing for GET: [unauthorized(), Problem::not_found()], of_ledger();
     /// Cancelling an order.
-    OfCancellation for "POST": [unauthorized(), Problem::not_found(), Problem::order_paid()], of_ledger();
+    OfCancellation for POST: [unauthorized(), Problem::not_found(), Problem::order_paid()], of_ledger();
     /// A page of the audit trail.
-    OfListing for "GET": [unauthorized(), bad_query("limit", "must be a whole number")], of_ledger();
+    OfListing for GET: [unauthorized(), bad_query("limit", "must be a whole number")], of_ledger();
     /// Applying a delivery again.
-    OfReplay for "POST": [
+    OfReplay for POST: [
         unauthorized(),
         bad_query("dryRun", "must be true or false"),
         Problem::not_found(),
         Problem::not_replayable(),
     ], of_ledger();
     /// Whether callbacks can be settled.
-    OfReadiness for "GET": of_ledger();
+    OfReadiness for GET: of_ledger();
     /// What is always there.
-    OfReading for "GET";
+    OfReading for GET;
     /// What is there under some names.
-    OfFiles for "GET": [Problem::not_found()];
+    OfFiles for GET: [Problem::not_found()];
 }
 
 /// Of every route that needs the ledger.
@@ -127,7 +128,7 @@ fn header_of(problem: &Problem) -> Option<(&'static str, Header)> {
         let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).build();
         ("Retry-After", seconds, "After how many seconds to send it again, which is safe.")
     } else if name == header::ALLOW {
-        ("Allow", only(&value), "The method that this address takes.")
+        ("Allow", only(&value), "The methods that this address takes.")
     } else {
         ("WWW-Authenticate", only(&value), "The header that bears the key.")
     };

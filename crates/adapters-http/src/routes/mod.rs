@@ -9,13 +9,19 @@ mod orders;
 mod payments;
 mod webhook;
 
-use actix_web::{Resource, Route, web};
+use actix_web::{Resource, Route, guard, web};
 
 use crate::problem::Problem;
 
 pub(crate) use docs::FILES as DOCS_FILES;
 pub(crate) use metrics::LedgerReadings;
 pub(crate) use webhook::Webhook;
+
+/// The methods of an address that is read, as `Allow` has them.
+pub(crate) const GET: &str = "GET, HEAD";
+
+/// The method of an address that is sent to.
+pub(crate) const POST: &str = "POST";
 
 /// Where callbacks come in.
 pub(crate) const WEBHOOK: &str = "/api/payments/webhook";
@@ -24,28 +30,33 @@ pub(crate) const WEBHOOK: &str = "/api/payments/webhook";
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     let registrations = ["/api/payments", "/api/marathon/payment/register"];
     config
-        .service(resource(WEBHOOK, "POST", web::post().to(webhook::receive)))
-        .service(web::resource(registrations).route(web::post().to(payments::register)).default_service(only("POST")))
-        .service(resource("/api/payments/{id}", "GET", web::get().to(payments::show)))
-        .service(resource("/api/orders/{id}", "GET", web::get().to(orders::show)))
-        .service(resource("/api/orders/{id}/cancel", "POST", web::post().to(orders::cancel)))
-        .service(resource("/api/deliveries", "GET", web::get().to(deliveries::list)))
-        .service(resource("/api/deliveries/{id}", "GET", web::get().to(deliveries::show)))
-        .service(resource("/api/deliveries/{id}/replay", "POST", web::post().to(deliveries::replay)))
-        .service(resource("/healthz", "GET", web::get().to(health::alive)))
-        .service(resource("/readyz", "GET", web::get().to(health::ready)))
-        .service(resource("/metrics", "GET", web::get().to(metrics::show)))
-        .service(resource("/api/openapi.json", "GET", web::get().to(openapi::show)))
-        .service(resource("/docs", "GET", web::get().to(docs::page)))
-        .service(resource("/docs/{file}", "GET", web::get().to(docs::file)))
+        .service(resource(WEBHOOK, POST, web::post().to(webhook::receive)))
+        .service(web::resource(registrations).route(web::post().to(payments::register)).default_service(only(POST)))
+        .service(resource("/api/payments/{id}", GET, get().to(payments::show)))
+        .service(resource("/api/orders/{id}", GET, get().to(orders::show)))
+        .service(resource("/api/orders/{id}/cancel", POST, web::post().to(orders::cancel)))
+        .service(resource("/api/deliveries", GET, get().to(deliveries::list)))
+        .service(resource("/api/deliveries/{id}", GET, get().to(deliveries::show)))
+        .service(resource("/api/deliveries/{id}/replay", POST, web::post().to(deliveries::replay)))
+        .service(resource("/healthz", GET, get().to(health::alive)))
+        .service(resource("/readyz", GET, get().to(health::ready)))
+        .service(resource("/metrics", GET, get().to(metrics::show)))
+        .service(resource("/api/openapi.json", GET, get().to(openapi::show)))
+        .service(resource("/docs", GET, get().to(docs::page)))
+        .service(resource("/docs/{file}", GET, get().to(docs::file)))
         .default_service(web::to(async || Err::<&str, _>(Problem::not_found())));
 }
 
-fn resource(path: &str, method: &'static str, route: Route) -> Resource {
-    web::resource(path).route(route).default_service(only(method))
+fn resource(path: &str, methods: &'static str, route: Route) -> Resource {
+    web::resource(path).route(route).default_service(only(methods))
+}
+
+/// `HEAD` as well: the HTTP library leaves the body out.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// Answers every other method.
-fn only(method: &'static str) -> Route {
-    web::to(move || async move { Err::<&str, _>(Problem::method_not_allowed(method)) })
+fn only(methods: &'static str) -> Route {
+    web::to(move || async move { Err::<&str, _>(Problem::method_not_allowed(methods)) })
 }

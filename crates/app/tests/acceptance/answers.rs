@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 use simulator::Request;
 
 use crate::stage::{
-    PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, callback, names, notification,
-    with, word,
+    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, callback, names,
+    notification, with, word,
 };
 
 on_both_stores! {
     the_first_check_that_fails_answers,
     another_method_is_told_which_one_to_use,
+    head_is_answered_like_get_without_a_body,
     only_json_is_taken,
     a_body_may_be_as_large_as_the_limit_and_no_larger,
     nothing_redirects,
@@ -70,24 +71,65 @@ fn another_method_is_told_which_one_to_use(store: Store) {
         ("/api/payments/webhook?success=true", "POST"),
         ("/api/payments", "POST"),
         ("/api/marathon/payment/register", "POST"),
-        ("/api/payments/p", "GET"),
-        ("/api/orders/o", "GET"),
+        ("/api/payments/p", "GET, HEAD"),
+        ("/api/orders/o", "GET, HEAD"),
         ("/api/orders/o/cancel", "POST"),
-        ("/api/deliveries", "GET"),
-        ("/api/deliveries/d", "GET"),
+        ("/api/deliveries", "GET, HEAD"),
+        ("/api/deliveries/d", "GET, HEAD"),
         ("/api/deliveries/d/replay", "POST"),
-        ("/healthz", "GET"),
-        ("/readyz", "GET"),
+        ("/healthz", "GET, HEAD"),
+        ("/readyz", "GET, HEAD"),
+        ("/metrics", "GET, HEAD"),
+        ("/docs", "GET, HEAD"),
     ] {
-        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
-            if method != allowed {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"] {
+            if !allowed.contains(method) {
                 let answer = stage.send(&Request::new(method, target));
                 assert_problem(&answer, 405, "method_not_allowed");
                 assert_eq!(answer.header("allow"), Some(allowed), "{method} {target}");
             }
         }
     }
-    assert_eq!(stage.send(&Request::new("HEAD", WEBHOOK)).status, 405);
+    let head = stage.send(&Request::new("HEAD", WEBHOOK));
+    assert_eq!((head.status, head.header("allow")), (405, Some("POST")));
+}
+
+fn head_is_answered_like_get_without_a_body(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let delivery = stage.callback(&notification("p", "o", "completed")).json()["deliveryId"].clone();
+    let delivery = format!("/api/deliveries/{}", word(&delivery));
+    for (target, key, status) in [
+        ("/healthz", "", 200),
+        ("/readyz", "", 200),
+        ("/docs", "", 200),
+        ("/docs/start.js", "", 200),
+        ("/docs/swagger-ui.css", "", 200),
+        ("/api/openapi.json", "", 200),
+        ("/api/payments/p", PORTAL_KEY, 200),
+        ("/api/payments/p", "wrong", 401),
+        ("/api/payments/unknown", PORTAL_KEY, 404),
+        ("/api/orders/o", PORTAL_KEY, 200),
+        ("/api/deliveries", OPERATOR_KEY, 200),
+        ("/api/deliveries?limit=x", OPERATOR_KEY, 400),
+        (&delivery, OPERATOR_KEY, 200),
+        ("/nowhere", "", 404),
+    ] {
+        let mut connection = stage.service.connect().expect("a connection");
+        let mut answers = ["GET", "HEAD"].map(|method| {
+            let request = Request::new(method, target).key(key).header("X-Request-Id", "same");
+            let mut answer = connection.exchange(&request).expect("an answer");
+            answer.headers.retain(|(name, _)| name != "date");
+            answer.headers.sort();
+            answer
+        });
+        assert_eq!((answers[0].status, answers[1].body.len()), (status, 0), "{target}");
+        answers[0].body.clear();
+        assert_eq!(answers[0], answers[1], "{target}");
+        assert_eq!(connection.exchange(&Request::get("/healthz")).expect("an answer").status, 200, "{target}");
+    }
+    // It differs from one moment to the next.
+    assert_eq!(stage.send(&Request::new("HEAD", "/metrics")).status, 200);
 }
 
 fn only_json_is_taken(store: Store) {
