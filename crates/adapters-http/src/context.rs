@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::{EitherBody, MessageBody};
-use actix_web::dev::{Payload, ResponseHead, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ResponseHead, ServiceRequest, ServiceResponse, Url};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
 use domain::{KeyName, RequestId};
@@ -90,10 +90,14 @@ pub(crate) struct Surroundings {
 
 /// Gives a request its id, its journal and its deadline; makes problems responses; notes the answer.
 pub(crate) async fn surround<B: MessageBody + 'static>(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     let started = Instant::now();
+    if let Some(uri) = without_extra_slashes(request.uri()) {
+        request.match_info_mut().set(Url::new(uri.clone()));
+        request.head_mut().uri = uri;
+    }
     let surroundings = request.app_data::<web::Data<Surroundings>>().cloned();
     let surroundings = surroundings.ok_or_else(|| Problem::processing_error("the server is not set up"))?;
     let connection = request.conn_data::<Arc<ConnectionState>>().cloned();
@@ -145,6 +149,27 @@ fn refusal(problem: Problem, request_id: &RequestId, unanswered: Unanswered) -> 
     let problem = problem.of_request(request_id);
     unanswered.note(problem.kind.status, Some(&problem));
     problem.error_response()
+}
+
+/// The same address if it has repeated slashes or one at its end, as senders make it of a base URL that ends in one.
+/// (actix-web's `NormalizePath` runs a regular expression over every address, which takes 2 µs.)
+fn without_extra_slashes(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if path == "/" || !(path.ends_with('/') || path.contains("//")) {
+        return None;
+    }
+    let mut plain = String::with_capacity(uri.path_and_query()?.as_str().len());
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        plain.push('/');
+        plain.push_str(segment);
+    }
+    if let Some(query) = uri.query() {
+        plain.push('?');
+        plain.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(plain.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 fn request_id(request: &ServiceRequest) -> RequestId {

@@ -29,6 +29,8 @@ pub(crate) const WEBHOOK: &str = "/api/payments/webhook";
 /// All routes of the service.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     let registrations = ["/api/payments", "/api/marathon/payment/register"];
+    // The page's own addresses are relative, so that it may stand behind any prefix: at /docs/ they begin there.
+    let (description, files) = (["/api/openapi.json", "/docs/api/openapi.json"], ["/docs/{file}", "/docs/docs/{file}"]);
     config
         .service(resource(WEBHOOK, POST, web::post().to(webhook::receive)))
         .service(web::resource(registrations).route(web::post().to(payments::register)).default_service(only(POST)))
@@ -41,9 +43,9 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/healthz", GET, get().to(health::alive)))
         .service(resource("/readyz", GET, get().to(health::ready)))
         .service(resource("/metrics", GET, get().to(metrics::show)))
-        .service(resource("/api/openapi.json", GET, get().to(openapi::show)))
+        .service(web::resource(description).route(get().to(openapi::show)).default_service(only(GET)))
         .service(resource("/docs", GET, get().to(docs::page)))
-        .service(resource("/docs/{file}", GET, get().to(docs::file)))
+        .service(web::resource(files).route(get().to(docs::file)).default_service(only(GET)))
         .default_service(web::to(async || Err::<&str, _>(Problem::not_found())));
 }
 

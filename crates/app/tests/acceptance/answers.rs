@@ -5,13 +5,14 @@ use simulator::Request;
 
 use crate::stage::{
     OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, callback, names,
-    notification, with, word,
+    notification, registration, with, word,
 };
 
 on_both_stores! {
     the_first_check_that_fails_answers,
     another_method_is_told_which_one_to_use,
     head_is_answered_like_get_without_a_body,
+    slashes_too_many_change_nothing,
     only_json_is_taken,
     a_body_may_be_as_large_as_the_limit_and_no_larger,
     nothing_redirects,
@@ -130,6 +131,42 @@ fn head_is_answered_like_get_without_a_body(store: Store) {
     }
     // It differs from one moment to the next.
     assert_eq!(stage.send(&Request::new("HEAD", "/metrics")).status, 200);
+}
+
+fn slashes_too_many_change_nothing(store: Store) {
+    let stage = Stage::open(store);
+    for (index, target) in [
+        "/api/payments/webhook/",
+        "//api/payments/webhook",
+        "/api//payments///webhook//",
+        "/api/payments/webhook/?success=true",
+        "http://portal.example//api/payments/webhook",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (payment, order) = (format!("p{index}"), format!("o{index}"));
+        let registrations = ["/api/payments/", "//api/payments", "/api/marathon/payment/register/", "/api//payments/"];
+        let register = Request::post(registrations[index % registrations.len()]).key(PORTAL_KEY);
+        let registered = stage.send(&register.json(registration(&payment, &order).to_string()));
+        assert_eq!(registered.status, 201, "{}", registered.json());
+        let completed = notification(&payment, &order, "completed").to_string();
+        let answer = stage.send(&Request::post(target).key(PAYMENT_KEY).json(completed));
+        assert_settled(&answer, "completed");
+        assert_eq!(answer.header("location"), None);
+    }
+    let routes = stage.service.wait_for_records(5, |record| record["route"] == WEBHOOK);
+    assert!(routes.iter().all(|record| record["http_status"] == 200), "{routes:#?}");
+    for target in ["//api/payments/p1", "/api/payments/p1/", "/api//orders/o1//", "//healthz/"] {
+        assert_eq!(stage.get(PORTAL_KEY, target).status, 200, "{target}");
+    }
+    // Those of an id are encoded, and its own.
+    stage.expect_payment("/p//1/", "/o//1/");
+    assert_eq!(stage.payment("/p//1/")["payment"]["paymentId"], "/p//1/");
+    assert_eq!(stage.get(PORTAL_KEY, "/api/payments/%2Fp%2F1%2F").status, 404);
+    for nowhere in ["/", "//", "//?x=1", "/api/payments/webhook/x/", "/api"] {
+        assert_problem(&stage.get(PORTAL_KEY, nowhere), 404, "not_found");
+    }
 }
 
 fn only_json_is_taken(store: Store) {

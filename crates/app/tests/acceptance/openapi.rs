@@ -393,7 +393,12 @@ fn the_page_fetches_nothing_from_elsewhere() {
         files,
         [("docs/swagger-ui.css", style), ("docs/swagger-ui-bundle.js", script.clone()), ("docs/start.js", script)]
     );
-    for nothing in ["/docs/", "/docs/swagger-ui.js", "/docs/..%2fdocs", "/docs/start.js/"] {
+    // At /docs/ a browser asks for the same names below it.
+    assert_eq!(stage.send(&Request::get("/docs/")).body, page.body);
+    for file in files.iter().map(|(file, _)| *file).chain(["api/openapi.json"]) {
+        assert_eq!(stage.send(&Request::get(&format!("/docs/{file}"))).status, 200, "{file}");
+    }
+    for nothing in ["/docs/swagger-ui.js", "/docs/..%2fdocs", "/docs/start.js/x"] {
         assert_problem(&stage.send(&Request::get(nothing)), 404, "not_found");
     }
 }
