@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ResponseHead, ServiceRequest, ServiceResponse, Url};
 use actix_web::error::InternalError;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
@@ -113,9 +113,7 @@ pub(crate) async fn surround<B: MessageBody + 'static>(
     let answered = tokio::time::timeout(surroundings.response_deadline, next.call(request)).await;
     let answered = answered.unwrap_or_else(|_| Err(Problem::too_slow().into()));
     let finish = |head: &mut ResponseHead| {
-        if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
-            head.headers_mut().insert(X_REQUEST_ID, value);
-        }
+        add_headers(head.headers_mut(), &request_id);
         if upgrade || connection.ends() {
             head.set_connection_type(ConnectionType::Close);
         }
@@ -149,6 +147,18 @@ fn refusal(problem: Problem, request_id: &RequestId, unanswered: Unanswered) -> 
     let problem = problem.of_request(request_id);
     unanswered.note(problem.kind.status, Some(&problem));
     problem.error_response()
+}
+
+/// What every answer bears. None may be kept by a cache, unless it says so itself, or be taken for something else
+/// than it is.
+fn add_headers(headers: &mut HeaderMap, request_id: &RequestId) {
+    if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 /// The same address if it has repeated slashes or one at its end, as senders make it of a base URL that ends in one.

@@ -13,6 +13,7 @@ on_both_stores! {
     another_method_is_told_which_one_to_use,
     head_is_answered_like_get_without_a_body,
     slashes_too_many_change_nothing,
+    no_answer_may_be_kept_or_taken_for_something_else,
     only_json_is_taken,
     a_body_may_be_as_large_as_the_limit_and_no_larger,
     nothing_redirects,
@@ -166,6 +167,37 @@ fn slashes_too_many_change_nothing(store: Store) {
     assert_eq!(stage.get(PORTAL_KEY, "/api/payments/%2Fp%2F1%2F").status, 404);
     for nowhere in ["/", "//", "//?x=1", "/api/payments/webhook/x/", "/api"] {
         assert_problem(&stage.get(PORTAL_KEY, nowhere), 404, "not_found");
+    }
+}
+
+fn no_answer_may_be_kept_or_taken_for_something_else(store: Store) {
+    let stage = Stage::with(store, &[("RESPONSE_DEADLINE_MS", "500")]);
+    stage.expect_payment("p", "o");
+    let half = {
+        let mut connection = stage.service.connect().expect("a connection");
+        let bytes = callback(&notification("p", "o", "completed")).bytes();
+        connection.send(&bytes[..bytes.len() - 10]).expect("an open connection");
+        connection.receive().expect("an answer")
+    };
+    assert_eq!(half.status, 503);
+    for answer in [
+        half,
+        stage.callback(&notification("p", "o", "completed")),
+        stage.callback(&notification("unknown", "o", "completed")),
+        stage.callback(&json!({})),
+        stage.register(&registration("p", "o")),
+        stage.get(PORTAL_KEY, "/api/payments/p"),
+        stage.get(PORTAL_KEY, "/api/orders/o"),
+        stage.get(PORTAL_KEY, "/api/orders/unknown"),
+        stage.get("wrong", "/api/orders/o"),
+        stage.get(OPERATOR_KEY, "/api/deliveries"),
+        stage.send(&Request::get(WEBHOOK)),
+        stage.send(&Request::get("/metrics")),
+        stage.send(&Request::get("/readyz")),
+        stage.send(&Request::get("/nowhere")),
+    ] {
+        let headers = ["cache-control", "x-content-type-options"].map(|name| answer.header(name));
+        assert_eq!(headers, [Some("no-store"), Some("nosniff")], "{answer:?}");
     }
 }
 
