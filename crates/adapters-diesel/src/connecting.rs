@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use diesel::backend::Backend;
 use diesel::migration::{Migration, MigrationSource};
-use diesel::r2d2::{ConnectionManager, CustomizeConnection, NopErrorHandler, Pool, R2D2Connection};
+use diesel::r2d2::{CustomizeConnection, ManageConnection, NopErrorHandler, Pool};
 use diesel_migrations::MigrationHarness;
 use ports::{Connections, LedgerError};
 
@@ -32,11 +32,11 @@ pub enum ConnectError {
 ///
 /// # Panics
 /// If the pool size is 0.
-pub fn build_pool<C: R2D2Connection + 'static>(
-    manager: ConnectionManager<C>,
+pub fn build_pool<M: ManageConnection>(
+    manager: M,
     options: LedgerOptions,
-    customizer: impl CustomizeConnection<C, diesel::r2d2::Error>,
-) -> Pool<ConnectionManager<C>> {
+    customizer: impl CustomizeConnection<M::Connection, M::Error>,
+) -> Pool<M> {
     Pool::builder()
         .max_size(options.pool_size)
         .min_idle(Some(1))
@@ -49,7 +49,7 @@ pub fn build_pool<C: R2D2Connection + 'static>(
 }
 
 /// How many connections of a pool are open now.
-pub fn pool_connections<C: R2D2Connection + 'static>(pool: &Pool<ConnectionManager<C>>) -> Connections {
+pub fn pool_connections<M: ManageConnection>(pool: &Pool<M>) -> Connections {
     let state = pool.state();
     let (open, idle) = (state.connections, state.idle_connections);
     Connections { busy: open.saturating_sub(idle), idle, limit: pool.max_size() }

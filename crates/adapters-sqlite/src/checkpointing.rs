@@ -1,17 +1,18 @@
 //! Brings what stands in the write-ahead log to its place in the database, beside the writer and not in its way.
 
 use std::convert::Infallible;
-use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use adapters_diesel::StorageError;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use diesel::r2d2::CustomizeConnection as _;
+use diesel::r2d2::ManageConnection as _;
+use ports::LedgerError;
 
-use crate::connecting::Session;
+use crate::connecting::Opener;
 
 /// How long the log collects what is written: a page that is written again and again goes to its place once. Longer
 /// would have the disk do more at a time, and those who commit meanwhile wait for it.
@@ -27,22 +28,14 @@ pub(crate) struct Checkpointer {
 
 impl Checkpointer {
     /// Starts it. `writing` is held by whoever writes.
-    pub(crate) fn start(path: &Path, session: Session, writing: Arc<Mutex<()>>) -> Self {
-        let path = path.to_string_lossy().into_owned();
+    pub(crate) fn start(opener: Opener, writing: Arc<Mutex<()>>) -> Self {
         let (written, commits) = sync_channel(1);
         let (going_on, end) = channel();
         // Where there is no thread, or no connection for it, the writers do it themselves when the log is very long.
         let thread = thread::Builder::new().name("checkpointer".to_owned()).spawn(move || {
-            let mut connection = None;
             while commits.recv().is_ok() && end.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
-                connection = connection.or_else(|| connect(&path, &session));
-                if let Some(connection) = &mut connection {
-                    checkpoint(connection);
-                    // What was written meanwhile is little. Without it the log begins anew, or else it would grow as
-                    // long as somebody writes.
-                    let _turn = writing.lock().unwrap_or_else(PoisonError::into_inner);
-                    checkpoint(connection);
-                }
+                // What fails is done next time; nothing is lost by that.
+                let _ = checkpoint(&opener, &writing);
             }
         });
         Self { signals: Some((written, going_on)), thread: thread.ok() }
@@ -67,13 +60,16 @@ impl Drop for Checkpointer {
     }
 }
 
-fn connect(path: &str, session: &Session) -> Option<SqliteConnection> {
-    let mut connection = SqliteConnection::establish(path).ok()?;
-    session.on_acquire(&mut connection).ok()?;
-    Some(connection)
-}
-
-/// As far as readers let it. What fails now is done next time; nothing is lost by that.
-fn checkpoint(connection: &mut SqliteConnection) {
-    let _ = connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)");
+/// As far as readers let it, by a connection of its own. Kept open, that would hold on to files that were replaced.
+fn checkpoint(opener: &Opener, writing: &Mutex<()>) -> Result<(), LedgerError> {
+    let mut connection = opener.connect().map_err(|error| LedgerError::Unavailable(error.into()))?;
+    let mut checkpoint = || {
+        let run = |connection: &mut SqliteConnection| connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)");
+        connection.run(|connection| run(connection).map_err(StorageError::from))
+    };
+    checkpoint()?;
+    // What was written meanwhile is little. Without it the log begins anew, or else it would grow as long as there are
+    // writers.
+    let _turn = writing.lock().unwrap_or_else(PoisonError::into_inner);
+    checkpoint()
 }

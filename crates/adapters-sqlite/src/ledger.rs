@@ -9,7 +9,7 @@ use adapters_diesel::{
     pool_connections, retry_races, up_to_date,
 };
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
+use diesel::r2d2::{NopConnectionCustomizer, Pool, PooledConnection};
 use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
 use ports::{
     Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
@@ -17,12 +17,12 @@ use ports::{
 };
 
 use crate::checkpointing::Checkpointer;
-use crate::connecting::{MIGRATIONS, Session};
+use crate::connecting::{MIGRATIONS, Opener, Session};
 use crate::queries;
 
 /// The ledger in an SQLite file.
 pub struct SqliteLedger {
-    pool: Pool<ConnectionManager<SqliteConnection>>,
+    pool: Pool<Opener>,
     /// SQLite lets one connection write at a time and has the others poll for their turn; waiting here is
     /// fair and costs nothing.
     writing: Arc<Mutex<()>>,
@@ -30,24 +30,22 @@ pub struct SqliteLedger {
 }
 
 impl SqliteLedger {
-    /// A ledger in the database in this file. It is opened when the ledger is first asked.
+    /// A ledger in the database in this file, which must be there. It is opened when the ledger is first asked.
     #[must_use]
     pub fn open(path: &Path, options: LedgerOptions) -> Self {
-        let manager = ConnectionManager::new(path.to_string_lossy());
-        let session = Session { busy_timeout: options.patience };
+        let opener = Opener::new(path, Session { busy_timeout: options.patience });
         let writing = Arc::default();
-        let checkpointer = Checkpointer::start(path, session, Arc::clone(&writing));
-        Self { pool: build_pool(manager, options, session), writing, checkpointer }
+        let checkpointer = Checkpointer::start(opener.clone(), Arc::clone(&writing));
+        Self { pool: build_pool(opener, options, NopConnectionCustomizer), writing, checkpointer }
     }
 
-    fn connection(&self) -> Result<PooledConnection<ConnectionManager<SqliteConnection>>, LedgerError> {
+    fn connection(&self) -> Result<PooledConnection<Opener>, LedgerError> {
         self.pool.get().map_err(|error| LedgerError::Unavailable(error.into()))
     }
 
     /// Reads in one snapshot.
-    fn read<T>(&self, read: impl FnMut(&mut SqliteConnection) -> Result<T, StorageError>) -> Result<T, LedgerError> {
-        let connection: &mut SqliteConnection = &mut *self.connection()?;
-        Ok(connection.transaction(read)?)
+    fn read<T>(&self, read: impl FnOnce(&mut SqliteConnection) -> Result<T, StorageError>) -> Result<T, LedgerError> {
+        self.connection()?.run(|connection| connection.transaction(read))
     }
 }
 
@@ -60,9 +58,10 @@ impl fmt::Debug for SqliteLedger {
 impl Ledger for SqliteLedger {
     fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut connection = self.connection()?;
         // An immediate transaction locks the whole database, and with it every key.
-        retry_races(|| connection.immediate_transaction(|connection| amend(connection, keys, act)))?;
+        self.connection()?.run(|connection| {
+            retry_races(|| connection.immediate_transaction(|connection| amend(connection, keys, act)))
+        })?;
         self.checkpointer.wake();
         Ok(())
     }
@@ -88,7 +87,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn check(&self) -> Result<(), LedgerError> {
-        up_to_date(&mut self.connection()?, MIGRATIONS)
+        self.connection()?.run(|connection| up_to_date(connection, MIGRATIONS))
     }
 
     fn figures(&self) -> Result<LedgerFigures, LedgerError> {

@@ -3,6 +3,7 @@
 
 mod checkpointing;
 mod connecting;
+mod files;
 mod ledger;
 mod queries;
 mod statements;

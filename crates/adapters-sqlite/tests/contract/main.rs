@@ -3,6 +3,7 @@
 mod checkpointing;
 mod migrating;
 mod reaching;
+mod replacing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
