@@ -8,6 +8,7 @@ use adapters_diesel::{ConnectError, apply_pending};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
 use diesel::prelude::*;
 use diesel::r2d2::ManageConnection;
+use diesel::sql_types::Text;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use ports::LedgerError;
 
@@ -28,7 +29,11 @@ pub fn migrate(path: &Path, wait: Duration) -> Result<Vec<String>, ConnectError>
     let mut begun = false;
     let applied = connection.immediate_transaction(|connection| {
         begun = true;
-        apply_pending(connection, MIGRATIONS)
+        let applied = apply_pending(connection, MIGRATIONS)?;
+        if !applied.is_empty() {
+            verify_references(connection)?;
+        }
+        Ok(applied)
     });
     applied.map_err(if begun { ConnectError::Migration } else { ConnectError::OutOfReach })
 }
@@ -48,6 +53,9 @@ fn make_file(path: &Path) -> std::io::Result<()> {
 
 /// Where several processes find a new file, one makes it a write-ahead one and SQLite turns the others away at
 /// once, whatever its busy timeout. That takes milliseconds.
+///
+/// Foreign keys are off: while they are on, dropping a table that was made anew looks through all tables for each of its
+/// rows. They can be switched outside of transactions only.
 fn prepare(connection: &mut SqliteConnection, wait: Duration) -> QueryResult<()> {
     let session = Session { busy_timeout: wait };
     for _ in 0..100 {
@@ -56,7 +64,25 @@ fn prepare(connection: &mut SqliteConnection, wait: Duration) -> QueryResult<()>
         }
         thread::sleep(Duration::from_millis(20));
     }
-    session.apply(connection)
+    session.apply(connection)?;
+    connection.batch_execute("PRAGMA foreign_keys = OFF")
+}
+
+/// A row that refers to one that is not there.
+#[derive(Debug, QueryableByName, thiserror::Error)]
+#[error("the table {child} has a row that refers to none of {parent}")]
+struct BrokenReference {
+    #[diesel(sql_type = Text)]
+    child: String,
+    #[diesel(sql_type = Text)]
+    parent: String,
+}
+
+/// What SQLite does not check while foreign keys are off.
+fn verify_references(connection: &mut SqliteConnection) -> diesel::migration::Result<()> {
+    let query = "SELECT \"table\" AS child, parent FROM pragma_foreign_key_check LIMIT 1";
+    let broken: Option<BrokenReference> = diesel::sql_query(query).get_result(connection).optional()?;
+    broken.map_or(Ok(()), |reference| Err(reference.into()))
 }
 
 /// How every connection behaves.

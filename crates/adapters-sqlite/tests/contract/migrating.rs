@@ -1,7 +1,7 @@
 use std::sync::Barrier;
 use std::thread;
 
-use adapters_sqlite::migrate;
+use adapters_sqlite::{ConnectError, migrate};
 use contracts::fixtures::{completion, notification, order, partial_refund, register, registration, settle};
 use contracts::ledger::migrating::what_is_stored_outlives;
 use contracts::ledger::sql::Database as _;
@@ -86,6 +86,27 @@ fn what_is_stored_outlives_steps_down_and_up() {
         assert_eq!(migrate(&file.path(), WAIT).expect("a database that migrates"), ALL[2..]);
         file.ledger()
     });
+}
+
+#[test]
+fn a_migration_that_leaves_a_broken_reference_is_refused_and_changes_nothing() {
+    let file = File::migrated();
+    let mut connection = file.connect();
+    for _ in &ALL[3..] {
+        connection.revert_last_migration(MIGRATIONS).expect("a migration that goes down");
+    }
+    let refund_of_no_payment = "INSERT INTO partial_refunds VALUES ('absent', '2026-01-01 00:00:00.000000+00:00')";
+    connection.batch_execute("PRAGMA foreign_keys = OFF").expect("a setting");
+    connection.batch_execute(refund_of_no_payment).expect("a row");
+    drop(connection);
+
+    let schema = "SELECT coalesce(sql, name) AS text FROM sqlite_schema ORDER BY name";
+    let before = file.texts(schema);
+    let error = migrate(&file.path(), WAIT).expect_err("a broken reference");
+    let ConnectError::Migration(reason) = error else { panic!("{error:?}") };
+    assert_eq!(reason.to_string(), "the table partial_refunds has a row that refers to none of external_payments");
+    assert_eq!(file.texts(schema), before);
+    assert_eq!(file.texts("SELECT payment_id AS text FROM partial_refunds"), ["absent"]);
 }
 
 #[test]
