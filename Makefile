@@ -29,7 +29,7 @@ check: ## what CI runs: format, lints, tests, the interface against its descript
 	scripts/check-instructions
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	scripts/check-observability
-	! git grep -nIE '[[:blank:]]+$$' -- . ':!*.http'
+	grep -rnIE '[[:blank:]]+$$' --exclude-dir=.git --exclude-dir=target --exclude='*.http' .; test $$? = 1 # none found
 
 bench: ## measure what docs/performance.md explains; ARGS="--only closed --rounds 1" for a minute
 	@scripts/bootstrap postgres
@@ -39,9 +39,15 @@ bench: ## measure what docs/performance.md explains; ARGS="--only closed --round
 fmt: ## format the code
 	cargo fmt --all
 
-compose-up: ## build the image and start it with PostgreSQL, on 127.0.0.1:8080
-	@scripts/write-env $(KEYS) POSTGRES_PASSWORD
-	COMMIT=$$(git rev-parse --short=12 HEAD) docker compose up --build --detach --wait
+.PHONY: compose-2
+compose-2:
+	@docker compose version >/dev/null 2>&1 || { \
+	    echo "Docker with Compose 2 or later is missing (docker compose): https://docs.docker.com/compose/install" >&2; \
+	    exit 1; }
 
-compose-down: ## stop what compose-up started; the data stay in the volume
+compose-up: compose-2 ## build the image and start it with PostgreSQL, on 127.0.0.1:8080
+	@scripts/write-env $(KEYS) POSTGRES_PASSWORD
+	COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null) docker compose up --build --detach --wait
+
+compose-down: compose-2 ## stop what compose-up started; the data stay in the volume
 	docker compose down
