@@ -36,7 +36,7 @@ def in_agreement(body):
     elif "event" in body:
         body["status"] = "completed"
     # paymentId: another name for externalPaymentId.
-    if body.get("externalPaymentId") is not None and body.get("paymentId") is not None:
+    if body.get("externalPaymentId") and body.get("paymentId"):
         body["paymentId"] = body["externalPaymentId"]
     # What is reported must be what is registered; of one payment, it is known what that is.
     if body.get("paymentId") == PAYMENT_ID:

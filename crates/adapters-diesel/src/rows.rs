@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use diesel::prelude::*;
 use domain::{
-    Currency, Delivery, Event, ExternalPayment, InvoiceNumber, KeyName, MethodRecord, Money, Order, OrderId, Outcome,
-    OutcomeKind, PartialRefund, Payload, PaymentId, PaymentMethod, Receipt, RedirectUrl, RequestId, TransactionId,
-    UserId,
+    Currency, Delivery, Event, ExternalPayment, InvoiceNumber, KeyName, MethodName, MethodRecord, Money, Order,
+    OrderId, Outcome, OutcomeKind, PartialRefund, Payload, PaymentId, PaymentMethod, Receipt, RedirectUrl, RequestId,
+    TransactionId, UserId,
 };
 use ports::RecordedPayment;
 
@@ -399,12 +399,18 @@ pub fn missing_record(payments: impl IntoIterator<Item: ToString>) -> StorageErr
 pub struct PartialRefundRow {
     pub payment_id: String,
     pub sent_at: At,
+    pub transaction_id: String,
 }
 
 impl From<PartialRefund> for PartialRefundRow {
     fn from(refund: PartialRefund) -> Self {
-        let PartialRefund { payment_id, sent_at } = refund;
-        Self { payment_id: payment_id.to_string(), sent_at: At(sent_at) }
+        let PartialRefund { payment_id, sent_at, transaction_id } = refund;
+        Self {
+            payment_id: payment_id.to_string(),
+            sent_at: At(sent_at),
+            // Part of the key, so it cannot be NULL; no transaction has an empty id.
+            transaction_id: transaction_id.map(|id| id.to_string()).unwrap_or_default(),
+        }
     }
 }
 
@@ -412,9 +418,13 @@ impl TryFrom<PartialRefundRow> for PartialRefund {
     type Error = StorageError;
 
     fn try_from(row: PartialRefundRow) -> Parsed<Self> {
-        let PartialRefundRow { payment_id, sent_at } = row;
-        let payment_id = parse("partial_refunds.payment_id", payment_id, PaymentId::parse)?;
-        Ok(Self { payment_id, sent_at: sent_at.0 })
+        let PartialRefundRow { payment_id, sent_at, transaction_id } = row;
+        let transaction_id = Some(transaction_id).filter(|id| !id.is_empty());
+        Ok(Self {
+            payment_id: parse("partial_refunds.payment_id", payment_id, PaymentId::parse)?,
+            sent_at: sent_at.0,
+            transaction_id: parse_some("partial_refunds.transaction_id", transaction_id, TransactionId::parse)?,
+        })
     }
 }
 
@@ -550,7 +560,7 @@ impl TryFrom<DeliveryRow> for Delivery {
                 order_id: parse_some("deliveries.order_id", order_id, OrderId::parse)?,
                 status: parse_some("deliveries.status", status, FromStr::from_str)?,
                 event: parse_some("deliveries.event", event, FromStr::from_str)?,
-                method: parse_some("deliveries.method", method, FromStr::from_str)?,
+                method: parse_some("deliveries.method", method, MethodName::parse)?,
                 amount: parse_some("deliveries.amount", amount, FromStr::from_str)?,
                 currency: parse_some("deliveries.currency", currency, Currency::parse)?,
                 sent_at: sent_at.map(|at| at.0),

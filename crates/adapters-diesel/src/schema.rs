@@ -72,9 +72,10 @@ diesel::table! {
     use diesel::sql_types::*;
     use crate::columns::sql_types::*;
 
-    partial_refunds (payment_id, sent_at) {
+    partial_refunds (payment_id, sent_at, transaction_id) {
         payment_id -> Text,
         sent_at -> Moment,
+        transaction_id -> Text,
     }
 }
 

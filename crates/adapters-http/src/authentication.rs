@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 use std::marker::PhantomData;
 
 use actix_web::http::header::HeaderMap;
-use actix_web::web::{Bytes, Data, Payload};
+use actix_web::web::{Data, Payload};
 use actix_web::{FromRequest, HttpRequest, dev};
 use domain::KeyName;
 use secrecy::{ExposeSecret, SecretString};
@@ -14,7 +14,7 @@ use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHO
 use subtle::{Choice, ConstantTimeEq as _};
 use usecases::Caller;
 
-use crate::body::{read_body, require_json};
+use crate::body::{Body, read_body, require_json};
 use crate::context::Context;
 use crate::journal::Journal;
 use crate::problem::Problem;
@@ -146,7 +146,7 @@ impl SigningSecrets {
         payload: Payload,
         bytes_max: usize,
         journal: &Journal,
-    ) -> Result<(KeyName, Bytes), Problem> {
+    ) -> Result<(KeyName, Body), Problem> {
         let signature = Self::signature_headers(headers).inspect_err(|problem| journal.not_authenticated(problem))?;
         match read_body(headers, payload, bytes_max).await {
             Ok(body) => {
@@ -180,9 +180,11 @@ impl SigningSecrets {
         Ok(signed)
     }
 
-    /// The name of the secret that the body is signed with.
-    fn authenticate(&self, headers: &http::HeaderMap, body: &[u8]) -> Result<KeyName, Problem> {
-        let signed = |(_, webhook): &&(KeyName, Webhook)| webhook.verify(body, headers).is_ok();
+    /// The name of the secret that the body is signed with. Standard Webhooks signs the payload, which is text, and
+    /// not the form that HTTP compresses it to.
+    fn authenticate(&self, headers: &http::HeaderMap, body: &Body) -> Result<KeyName, Problem> {
+        let payload = body.content.as_ref().map_err(|error| Problem::unauthorized(error.reason.clone()))?;
+        let signed = |(_, webhook): &&(KeyName, Webhook)| webhook.verify(payload, headers).is_ok();
         let secret = self.secrets.iter().find(signed);
         secret.map(|(name, _)| name.clone()).ok_or_else(|| Problem::unauthorized("the signature is wrong or too old"))
     }
@@ -214,7 +216,7 @@ impl WebhookAuthentication {
         payload: Payload,
         bytes_max: usize,
         journal: &Journal,
-    ) -> Result<(KeyName, Bytes), Problem> {
+    ) -> Result<(KeyName, Body), Problem> {
         match self {
             Self::ApiKey(keys) => {
                 let name = journal.authentication(keys.authenticate(headers))?;

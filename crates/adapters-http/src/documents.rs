@@ -200,8 +200,8 @@ pub struct DeliveryDocument {
     pub status: Option<&'static str>,
     #[schema(value_type = Option<vocabulary::PaymentStatus>)]
     pub event: Option<&'static str>,
-    #[schema(value_type = Option<vocabulary::PaymentMethod>)]
-    pub payment_method: Option<&'static str>,
+    #[schema(value_type = Option<vocabulary::MethodName>)]
+    pub payment_method: Option<String>,
     pub sent_at: Option<Timestamp>,
     #[schema(value_type = Option<vocabulary::TransactionId>)]
     pub provider_transaction_id: Option<String>,
@@ -245,7 +245,7 @@ impl From<Delivery> for DeliveryDocument {
             order_id: order_id.map(|id| id.to_string()),
             status: status.map(word),
             event: event.map(word),
-            payment_method: method.map(Into::into),
+            payment_method: method.map(|method| method.to_string()),
             sent_at: sent_at.map(Into::into),
             provider_transaction_id: transaction_id.map(|id| id.to_string()),
             body_sha256: body_sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),

@@ -65,6 +65,12 @@ impl Journal {
         }
     }
 
+    /// What decides nothing was not what it should be: the payment is settled without it.
+    pub(crate) fn fields_left_out(&self, notification: &Notification, reason: &str) {
+        let Notification { payment_id, order_id, .. } = notification;
+        warn!(self.log, "fields left out that decide nothing"; Named(Some(payment_id), Some(order_id)), "reason" => reason);
+    }
+
     pub(crate) fn payload_invalid(&self, payload: &Payload, reason: &str) {
         warn!(self.log, "payload invalid"; Said(payload), "reason" => reason);
     }
@@ -76,11 +82,11 @@ impl Journal {
         if self.log.is_debug_enabled() {
             self.steps(settlement);
         }
-        if let (Some(registered), Some(reported)) = (registered_method, delivery.payload.method)
-            && *registered != reported
+        if let (Some(registered), Some(reported)) = (registered_method.map(<&str>::from), &delivery.payload.method)
+            && registered != reported.as_str()
         {
             warn!(self.log, "the payment method differs; the registered one counts"; Entry(delivery, None),
-                "registered_method" => <&str>::from(registered));
+                "registered_method" => registered);
         }
         let entry = Entry(delivery, took);
         match delivery.outcome {
@@ -291,7 +297,7 @@ impl KV for Said<'_> {
             serializer.emit_arguments("amount", &format_args!("{amount}"))?;
         }
         if let Some(method) = method {
-            serializer.emit_str("payment_method", method.into())?;
+            serializer.emit_str("payment_method", method.as_str())?;
         }
         if let Some(event) = event {
             serializer.emit_str("event", event.into())?;

@@ -19,4 +19,4 @@ pub use authentication::{ApiKeys, SigningSecretError, SigningSecrets, WebhookAut
 pub use desk::Desk;
 pub use metrics::{LogRecords, Metrics};
 pub use server::{Server, ServerSettings, listen};
-pub use wire::{FieldError, InvalidNotification, read_notification};
+pub use wire::{FieldError, InvalidNotification, ValidNotification, read_notification};

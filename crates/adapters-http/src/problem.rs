@@ -105,7 +105,8 @@ impl Problem {
     }
 
     pub(crate) fn unsupported_media_type() -> Self {
-        Self::new(&UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json")
+        let detail = "the Content-Type must be application/json, and the Content-Encoding gzip, deflate or none";
+        Self::new(&UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
     pub(crate) fn payload_too_large(bytes_max: usize) -> Self {

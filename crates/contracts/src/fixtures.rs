@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    Currency, Delivery, DeliveryId, Money, Notification, OrderId, Outcome, Payload, PaymentId, PaymentMethod,
-    PaymentStatus, Receipt, RecordDetails, Registration, Report, Settlement, Source, TransactionId,
+    Currency, Delivery, DeliveryId, MethodName, Money, Notification, OrderId, Outcome, Payload, PaymentId,
+    PaymentMethod, PaymentStatus, Receipt, RecordDetails, Registration, Report, Settlement, Source, TransactionId,
 };
 use ports::{Clock, DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory};
 use usecases::{Callback, Caller, Reading, Registered, register_payment};
@@ -82,7 +82,7 @@ pub fn notification(payment: &str, order: &str, report: Report) -> Notification 
         payment_id: payment_id(payment),
         order_id: order_id(order),
         report,
-        method: PaymentMethod::Webpay,
+        method: MethodName::parse("webpay").ok(),
         amount: None,
         currency: None,
         sent_at: at(0),

@@ -67,6 +67,7 @@ macro_rules! ledger_contract {
                 of_two_payments_in_a_batch_one_pays_their_order,
                 a_contradiction_changes_nothing,
                 a_partial_refund_is_known_again_by_its_time,
+                partial_refunds_of_one_moment_are_told_apart_by_their_transactions,
                 a_partial_refund_completes_what_was_not_completed,
                 a_cancelled_order_is_not_paid,
                 a_paid_order_and_an_unknown_one_are_not_cancelled,

@@ -9,7 +9,7 @@ use strum::IntoStaticStr;
 use crate::{
     Delivery, DeliveryId, Event, EventKind, ExternalPayment, MethodRecord, Notification, Obstacle, Order, OrderId,
     OrderStatus, Outcome, Payload, PaymentId, PaymentMethod, PaymentStatus, Receipt, RecordDetails, Registration,
-    Report,
+    Report, TransactionId,
 };
 
 /// The payments and orders concerned, read from a ledger and locked there; and what has changed since.
@@ -59,13 +59,28 @@ pub struct Changes {
     pub events: Vec<Event>,
 }
 
-/// A partial refund, as far as it can be told from another one: a redelivery with the same time is the same.
+/// A partial refund, as far as it can be told from another one: a redelivery with the same time and the same
+/// transaction is the same (contract §4).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartialRefund {
     /// Of which payment.
     pub payment_id: PaymentId,
     /// The sender's time.
     pub sent_at: DateTime<Utc>,
+    /// The provider's id of the transaction, if the sender named one.
+    pub transaction_id: Option<TransactionId>,
+}
+
+impl PartialRefund {
+    /// The one that this notification reports, if it reports one.
+    #[must_use]
+    pub fn reported(notification: &Notification) -> Option<Self> {
+        (notification.report == Report::PartialRefund).then(|| Self {
+            payment_id: notification.payment_id.clone(),
+            sent_at: notification.sent_at,
+            transaction_id: notification.transaction_id.clone(),
+        })
+    }
 }
 
 /// What came of one notification.
@@ -152,13 +167,13 @@ impl Books {
         }
         let order = self.orders.get_mut(&payment.order_id).expect("a payment's order is on the same page");
         let order_before = order.status;
-        let refund = PartialRefund { payment_id: payment.id.clone(), sent_at: notification.sent_at };
+        let refund = PartialRefund::reported(notification);
         let now = receipt.received_at;
 
         let Verdict { outcome, pay, events } = match notification.report {
             Report::Reached(status) => reach(status, notification, payment, order, now),
             Report::PartialRefund => {
-                let known = self.partial_refunds.contains(&refund);
+                let known = refund.as_ref().is_some_and(|refund| self.partial_refunds.contains(refund));
                 refund_partially(known, notification, payment, order, now)
             }
         };
@@ -169,7 +184,9 @@ impl Books {
         if order.status != order_before {
             self.unwritten.changed_orders.insert(order.id.clone());
         }
-        if events.contains(&EventKind::PaymentPartiallyRefunded) {
+        if let Some(refund) = refund
+            && events.contains(&EventKind::PaymentPartiallyRefunded)
+        {
             self.unwritten.partial_refunds.push(refund.clone());
             self.partial_refunds.insert(refund);
         }

@@ -1,5 +1,7 @@
 //! Amounts, exact to the last digit.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -33,6 +35,9 @@ pub enum MoneyError {
 pub struct Currency(iso_currency::Currency);
 
 impl Currency {
+    /// How many decimals the amounts of any currency have at most.
+    pub const DIGITS_MAX: usize = 4;
+
     /// Reads a code in either case.
     ///
     /// # Errors
@@ -71,45 +76,60 @@ pub struct Decimal {
 }
 
 impl Decimal {
-    /// Leaves room in 64 bits for the four decimals that a currency can have at most.
+    /// Leaves room in 64 bits for the decimals that a currency can have at most.
     const DIGITS_MAX: usize = 15;
 
-    /// Reads a number as JSON writes it, which may have an exponent.
+    /// Reads a number as JSON writes it: it may have an exponent, and it may come out of binary floating point
+    /// (`29.000000000000004`). What is off by less than 10⁻⁶ from an amount is that amount (contract §3), whatever its
+    /// currency: amounts with fewer decimals than [`Currency::DIGITS_MAX`] are among those that have as many.
     ///
     /// # Errors
     /// As [`FromStr`] for this type.
     pub fn parse_json_number(text: &str) -> Result<Self, MoneyError> {
-        let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
-            return text.parse();
+        if text.starts_with('-') {
+            return Err(MoneyError::NotPositive);
+        }
+        let plain = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => Cow::Owned(Self::without_exponent(mantissa, exponent)?),
+            None => Cow::Borrowed(text),
         };
-        let exponent: i32 = exponent.parse().map_err(|_| MoneyError::TooLarge)?;
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let scale = i32::try_from(fraction.len()).ok().and_then(|scale| scale.checked_sub(exponent));
-        let places = |count: i32| usize::try_from(count).ok().filter(|count| *count <= 2 * Self::DIGITS_MAX);
-        let digits = format!("{whole}{fraction}");
-        match scale {
-            Some(scale @ ..=0) => {
-                let zeros = places(-scale).ok_or(MoneyError::TooLarge)?;
-                format!("{digits}{:0<zeros$}", "").parse()
-            }
-            Some(scale) => {
-                let places = places(scale).ok_or(MoneyError::TooLarge)?;
-                let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |digits| ("-", digits));
-                let digits = format!("{digits:0>width$}", width = places + 1);
-                let (whole, fraction) = digits.split_at(digits.len() - places);
-                format!("{sign}{whole}.{}", fraction.trim_end_matches('0')).trim_end_matches('.').parse()
-            }
-            None => Err(MoneyError::TooLarge),
+        let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
+        let Some((decimals, rest)) = fraction.trim_end_matches('0').split_at_checked(Currency::DIGITS_MAX) else {
+            return plain.parse();
+        };
+        if rest.starts_with("00") {
+            format!("{whole}.{decimals}").parse()
+        } else if rest.len() > 2 && rest.starts_with("99") {
+            let below = format!("{whole}{decimals}").parse::<u64>().ok();
+            let next = below.and_then(|below| below.checked_add(1)).ok_or(MoneyError::TooLarge)?;
+            let digits = format!("{next:0>width$}", width = Currency::DIGITS_MAX + 1);
+            let (whole, decimals) = digits.split_at(digits.len() - Currency::DIGITS_MAX);
+            format!("{whole}.{decimals}").parse()
+        } else {
+            plain.parse()
         }
     }
 
-    fn normalized(self) -> (u64, u32) {
-        let (mut coefficient, mut scale) = (self.coefficient, self.scale);
-        while scale > 0 && coefficient.is_multiple_of(10) {
-            coefficient /= 10;
-            scale -= 1;
+    /// Moves the point as the exponent says.
+    fn without_exponent(mantissa: &str, exponent: &str) -> Result<String, MoneyError> {
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits = format!("{whole}{fraction}");
+        let exponent: isize = exponent.parse().map_err(|_| MoneyError::TooLarge)?;
+        let point = whole.len().checked_add_signed(exponent);
+        let zeros =
+            |count| if count <= 2 * Self::DIGITS_MAX { Ok("0".repeat(count)) } else { Err(MoneyError::TooLarge) };
+        match point {
+            Some(point @ 1..) => match digits.split_at_checked(point) {
+                Some((whole, fraction)) if !fraction.is_empty() => Ok(format!("{whole}.{fraction}")),
+                _ => Ok(format!("{digits}{}", zeros(point - digits.len())?)),
+            },
+            _ => Ok(format!("0.{}{digits}", zeros(exponent.unsigned_abs() - whole.len())?)),
         }
-        (coefficient, scale)
+    }
+
+    /// The value in units of this many decimals. Fits: 19 digits and as many decimals as a number can have.
+    fn in_units(self, scale: u32) -> u128 {
+        u128::from(self.coefficient) * 10_u128.pow(scale)
     }
 }
 
@@ -127,7 +147,9 @@ impl FromStr for Decimal {
             return Err(MoneyError::NotDecimal);
         }
         let whole = whole.trim_start_matches('0');
-        if whole.len() + fraction.len() > Self::DIGITS_MAX {
+        let fits = |fraction: &str| whole.len() + fraction.len() <= Self::DIGITS_MAX;
+        let fraction = if fits(fraction) { fraction } else { fraction.trim_end_matches('0') };
+        if !fits(fraction) {
             return Err(MoneyError::TooLarge);
         }
         let coefficient =
@@ -142,9 +164,21 @@ impl FromStr for Decimal {
     }
 }
 
+impl Ord for Decimal {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.in_units(other.scale).cmp(&other.in_units(self.scale))
+    }
+}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl PartialEq for Decimal {
     fn eq(&self, other: &Self) -> bool {
-        self.normalized() == other.normalized()
+        self.cmp(other) == Ordering::Equal
     }
 }
 
@@ -172,12 +206,14 @@ impl Money {
     /// The amount of this currency.
     ///
     /// # Errors
-    /// [`MoneyError::TooManyDecimals`] when more decimals are written than the currency has.
+    /// [`MoneyError::TooManyDecimals`] when the amount has more decimals than the currency; zeros do not count.
     pub fn new(amount: Decimal, currency: Currency) -> Result<Self, MoneyError> {
         let digits = currency.digits();
-        let missing = digits.checked_sub(amount.scale).ok_or(MoneyError::TooManyDecimals { currency, digits })?;
-        let minor = amount.coefficient.checked_mul(10_u64.pow(missing)).and_then(|minor| i64::try_from(minor).ok());
-        Self::from_minor(minor.ok_or(MoneyError::TooLarge)?, currency)
+        let (minor, unit) = (amount.in_units(digits), 10_u128.pow(amount.scale));
+        if !minor.is_multiple_of(unit) {
+            return Err(MoneyError::TooManyDecimals { currency, digits });
+        }
+        Self::from_minor(i64::try_from(minor / unit).map_err(|_| MoneyError::TooLarge)?, currency)
     }
 
     /// So many minor units of this currency.
@@ -224,6 +260,9 @@ mod tests {
             ("1500", "JPY", "1500"),
             ("1.234", "BHD", "1.234"),
             ("0029.00", "EUR", "29.00"),
+            ("29.000", "EUR", "29.00"),
+            ("15000.00", "CLP", "15000"),
+            ("29.0000000000000000000", "EUR", "29.00"),
         ] {
             assert_eq!(money(given, currency).expect("valid").amount().to_string(), shown);
         }
@@ -258,19 +297,72 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_equal_when_their_values_are() {
+    fn amounts_are_compared_by_value() {
         let decimal = |text: &str| text.parse::<Decimal>().expect("valid");
         assert_eq!(decimal("29"), decimal("29.00"));
-        assert_ne!(decimal("29"), decimal("29.01"));
-        assert_ne!(decimal("29"), decimal("290"));
+        for (less, more) in [("29", "29.01"), ("29", "290"), ("2.9", "29"), ("0.000000000000001", "999999999999999")] {
+            assert!(decimal(less) < decimal(more), "{less} {more}");
+        }
+    }
+
+    #[test]
+    fn no_currency_has_more_decimals_than_is_said() {
+        let letters = || 'A'..='Z';
+        let pairs = letters().flat_map(|first| letters().map(move |second| (first, second)));
+        let codes =
+            pairs.flat_map(|(first, second)| letters().map(move |third| String::from_iter([first, second, third])));
+        let digits = codes.filter_map(|code| Currency::parse(&code).ok()).map(|currency| currency.digits() as usize);
+        assert_eq!(digits.max(), Some(Currency::DIGITS_MAX));
+    }
+
+    #[test]
+    fn a_json_number_may_be_off_by_what_floating_point_leaves() {
+        for (given, shown) in [
+            ("29.000000000000004", "29.0000"),
+            ("28.999999999999996", "29.0000"),
+            ("0.30000000000000004", "0.3000"),
+            ("0.009999999999999787", "0.0100"),
+            ("2.9000000000000004e1", "29.0000"),
+            ("99999999.98999999463558", "99999999.9900"),
+            ("99999999999999.9999999", "100000000000000"),
+            ("1.2344999999999999", "1.2345"),
+            ("29.00000099999", "29.0000"),
+            ("29.000001", "29.000001"),
+            ("28.9999990001", "29.0000"),
+            ("28.999999", "28.999999"),
+            ("29.0001", "29.0001"),
+            ("29.00", "29.00"),
+        ] {
+            let amount = Decimal::parse_json_number(given).expect(given);
+            assert_eq!(amount, shown.parse().expect("valid"), "{given} is {amount}");
+        }
+        for (given, error) in [
+            ("0.0000000000000004", MoneyError::NotPositive),
+            ("4e-16", MoneyError::NotPositive),
+            ("29.12345678901234567", MoneyError::TooLarge),
+            ("999999999999999.9999999", MoneyError::TooLarge),
+            ("1844674407370955.161599999", MoneyError::TooLarge),
+            ("99999999999999999999999.9999999", MoneyError::TooLarge),
+        ] {
+            assert_eq!(Decimal::parse_json_number(given), Err(error), "{given}");
+        }
     }
 
     #[test]
     fn a_json_number_may_have_an_exponent() {
-        for (given, shown) in
-            [("29", "29"), ("2.9e1", "29"), ("2.95E+1", "29.5"), ("2900e-2", "29"), ("5e-1", "0.5"), ("1e3", "1000")]
-        {
-            assert_eq!(Decimal::parse_json_number(given).expect(given).to_string(), shown, "{given}");
+        for (given, shown) in [
+            ("29", "29"),
+            ("2.9e1", "29"),
+            ("2.95E+1", "29.5"),
+            ("2900e-2", "29"),
+            ("5e-1", "0.5"),
+            ("1e3", "1000"),
+            ("1.5e0", "1.5"),
+            ("25e-3", "0.025"),
+            ("1.25e-1", "0.125"),
+            ("1.00e2", "100"),
+        ] {
+            assert_eq!(Decimal::parse_json_number(given), shown.parse(), "{given}");
         }
         for (given, error) in [
             ("-2e1", MoneyError::NotPositive),

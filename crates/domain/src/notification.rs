@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{Currency, Decimal, OrderId, PaymentId, PaymentMethod, PaymentStatus, TransactionId};
+use crate::{Currency, Decimal, MethodName, OrderId, PaymentId, PaymentStatus, TransactionId};
 
 /// What happened, as the pair of `status` and `event` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,12 @@ impl Report {
         }
     }
 
+    /// Whether money went back, all of it or part of it.
+    #[must_use]
+    pub fn is_refund(self) -> bool {
+        matches!(self, Self::PartialRefund | Self::Reached(PaymentStatus::Refunded))
+    }
+
     /// The pair of `status` and `event`.
     #[must_use]
     pub fn words(self) -> (PaymentStatus, PaymentStatus) {
@@ -43,9 +49,9 @@ pub struct Notification {
     pub order_id: OrderId,
     /// What happened.
     pub report: Report,
-    /// The method that the sender thinks was used.
-    pub method: PaymentMethod,
-    /// The amount that the sender thinks was paid.
+    /// The method that the sender thinks was used, in its own word.
+    pub method: Option<MethodName>,
+    /// The amount that the sender thinks was paid; of a refund, what was refunded.
     pub amount: Option<Decimal>,
     /// Its currency.
     pub currency: Option<Currency>,
@@ -63,7 +69,7 @@ pub struct Payload {
     pub order_id: Option<OrderId>,
     pub status: Option<PaymentStatus>,
     pub event: Option<PaymentStatus>,
-    pub method: Option<PaymentMethod>,
+    pub method: Option<MethodName>,
     pub amount: Option<Decimal>,
     pub currency: Option<Currency>,
     pub sent_at: Option<DateTime<Utc>>,
@@ -79,7 +85,7 @@ impl Payload {
             payment_id: payment_id.clone()?,
             order_id: order_id.clone()?,
             report: Report::from_words((*status)?, (*event)?)?,
-            method: (*method)?,
+            method: method.clone(),
             amount: *amount,
             currency: *currency,
             sent_at: (*sent_at)?,
@@ -98,7 +104,7 @@ impl From<&Notification> for Payload {
             order_id: Some(order_id.clone()),
             status: Some(status),
             event: Some(event),
-            method: Some(*method),
+            method: method.clone(),
             amount: *amount,
             currency: *currency,
             sent_at: Some(*sent_at),

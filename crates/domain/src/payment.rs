@@ -33,12 +33,15 @@ pub struct ExternalPayment {
 }
 
 impl ExternalPayment {
-    /// Where the notification contradicts what was registered; the first of order, amount and currency.
+    /// Where the notification contradicts what was registered; the first of order, amount and currency. A refund
+    /// names what was refunded, which may be less (contract §3).
     #[must_use]
     pub fn contradiction(&self, notification: &Notification) -> Option<Mismatch> {
+        let price = self.price.amount();
+        let differs = |amount| if notification.report.is_refund() { amount > price } else { amount != price };
         if notification.order_id != self.order_id {
             Some(Mismatch::OrderMismatch)
-        } else if notification.amount.is_some_and(|amount| amount != self.price.amount()) {
+        } else if notification.amount.is_some_and(differs) {
             Some(Mismatch::AmountMismatch)
         } else if notification.currency.is_some_and(|currency| currency != self.price.currency()) {
             Some(Mismatch::CurrencyMismatch)

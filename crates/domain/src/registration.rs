@@ -2,7 +2,48 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{ExternalPayment, Money, OrderId, PaymentId, PaymentMethod, PaymentStatus, RecordDetails, RedirectUrl};
+use crate::{
+    ExternalPayment, Money, OrderId, PaymentId, PaymentMethod, PaymentStatus, RecordDetails, RedirectUrl, TextError,
+};
+
+/// Why an id cannot be registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NewIdError {
+    /// It is no id.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// What is registered is read under a path that ends in its id.
+    #[error("must not be \"{0}\", which could not be read back under its own path")]
+    Unreadable(&'static str),
+}
+
+/// Clients and proxies take these segments out of a path, encoded or not (RFC 3986 §5.2.4).
+const DOT_SEGMENTS: [&str; 2] = [".", ".."];
+
+/// `/api/payments/webhook` is where callbacks come in.
+const PATHS_BESIDE_PAYMENTS: [&str; 1] = ["webhook"];
+
+/// Reads the id of a payment that is to be registered.
+///
+/// # Errors
+/// See [`NewIdError`].
+pub fn parse_new_payment_id(text: &str) -> Result<PaymentId, NewIdError> {
+    refuse(text, DOT_SEGMENTS.into_iter().chain(PATHS_BESIDE_PAYMENTS))?;
+    Ok(PaymentId::parse(text)?)
+}
+
+/// Reads the id of an order that is to be registered.
+///
+/// # Errors
+/// See [`NewIdError`].
+pub fn parse_new_order_id(text: &str) -> Result<OrderId, NewIdError> {
+    refuse(text, DOT_SEGMENTS.into_iter())?;
+    Ok(OrderId::parse(text)?)
+}
+
+fn refuse(text: &str, mut unreadable: impl Iterator<Item = &'static str>) -> Result<(), NewIdError> {
+    unreadable.find(|id| *id == text).map_or(Ok(()), |id| Err(NewIdError::Unreadable(id)))
+}
 
 /// A payment that the portal expects, after payments-microservice made it.
 #[derive(Debug, Clone, PartialEq, Eq)]

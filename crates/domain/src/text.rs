@@ -81,6 +81,11 @@ bounded_text!(
     255
 );
 bounded_text!(
+    /// The payment method that a sender reports, known here or not. It decides nothing: the registered one counts.
+    MethodName,
+    64
+);
+bounded_text!(
     /// The payment provider's own id of the transaction.
     TransactionId,
     255

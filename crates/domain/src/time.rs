@@ -1,5 +1,7 @@
 //! Points in time as senders write them.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Datelike as _, Utc};
 
 /// The text is no RFC 3339 time between the years 0 and 9999 (in UTC).
@@ -24,6 +26,28 @@ pub fn parse_timestamp(text: &str) -> Result<DateTime<Utc>, TimestampError> {
     if (0..=9999).contains(&time.year()) { Ok(time) } else { Err(TimestampError) }
 }
 
+/// Parses a sender's time: RFC 3339, or ISO 8601 with a space for the `T`, with an offset of `+0000` or `+00`, or with
+/// none, which is UTC (contract §3).
+///
+/// # Errors
+/// As [`parse_timestamp`].
+pub fn parse_reported_timestamp(text: &str) -> Result<DateTime<Utc>, TimestampError> {
+    parse_timestamp(text).or_else(|error| parse_timestamp(&as_rfc3339(text).ok_or(error)?))
+}
+
+/// The same time as RFC 3339 writes it, if the text is long enough for one.
+fn as_rfc3339(text: &str) -> Option<String> {
+    let (date, time) = (text.get(..10)?, text.get(10..)?.strip_prefix(['T', 't', ' '])?);
+    let (time, offset) = time.split_at(time.find(['Z', 'z', '+', '-']).unwrap_or(time.len()));
+    let offset: Cow<'_, str> = match offset.len() {
+        0 => "Z".into(),
+        3 => format!("{offset}:00").into(),
+        5 => format!("{}:{}", offset.get(..3)?, offset.get(3..)?).into(),
+        _ => offset.into(),
+    };
+    Some(format!("{date}T{time}{offset}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +62,44 @@ mod tests {
     #[test]
     fn a_leap_second_is_the_second_after_it() {
         assert_eq!(parse_timestamp("2016-12-31T23:59:60.5Z"), parse_timestamp("2017-01-01T00:00:00.5Z"));
+    }
+
+    #[test]
+    fn a_sender_s_time_may_be_written_in_other_ways_of_iso_8601() {
+        let noon = parse_timestamp("2025-01-01T12:00:00Z");
+        for text in [
+            "2025-01-01T12:00:00Z",
+            "2025-01-01t12:00:00z",
+            "2025-01-01T12:00:00",
+            "2025-01-01 12:00:00",
+            "2025-01-01 12:00:00Z",
+            "2025-01-01T12:00:00+0000",
+            "2025-01-01T12:00:00-00",
+            "2025-01-01 14:00:00+02",
+            "2025-01-01T06:30:00.000-0530",
+            "2025-01-01 12:00:00.000000000000",
+        ] {
+            assert_eq!(parse_reported_timestamp(text), noon, "{text}");
+        }
+        for text in [
+            "",
+            "2025-01-01",
+            "2025-01-01T12:00",
+            "2025-01-01_12:00:00",
+            "2025-01-01  12:00:00",
+            "2025-01-01T12:00:00 +0000",
+            "2025-01-01T12:00:00+0",
+            "2025-01-01T12:00:00+000",
+            "2025-01-01T12:00:00+00000",
+            "2025-01-01T12:00:00+é0",
+            "2025-01-01T12:00:00Z ",
+            "2025-13-01 12:00:00",
+            "2025-01-01T12:00:00CET",
+            "1735732800",
+            "ěščřžýáíé",
+        ] {
+            assert_eq!(parse_reported_timestamp(text), Err(TimestampError), "{text:?}");
+        }
     }
 
     #[test]

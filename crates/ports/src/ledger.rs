@@ -4,7 +4,7 @@ use std::error::Error;
 use chrono::{DateTime, Utc};
 use domain::{
     Books, Delivery, DeliveryId, ExternalPayment, MethodRecord, Notification, Order, OrderId, OutcomeKind,
-    PartialRefund, PaymentId, Registration, Report,
+    PartialRefund, PaymentId, Registration,
 };
 
 /// The most deliveries that a payment's history shows; the newest ones.
@@ -113,12 +113,7 @@ impl Keys {
         for notification in notifications {
             keys.payments.insert(notification.payment_id.clone());
             keys.orders.insert(notification.order_id.clone());
-            if notification.report == Report::PartialRefund {
-                keys.partial_refunds.insert(PartialRefund {
-                    payment_id: notification.payment_id.clone(),
-                    sent_at: notification.sent_at,
-                });
-            }
+            keys.partial_refunds.extend(PartialRefund::reported(notification));
         }
         keys
     }

@@ -36,7 +36,7 @@ pub(crate) fn partial_refund() -> Value {
         "event": "refunded",
         "paymentMethod": "webpay",
         "timestamp": "2026-01-09T10:11:12.5+01:00",
-        "amount": "29.00",
+        "amount": "5.00",
         "currency": "EUR",
     })
 }
@@ -92,7 +92,7 @@ pub(crate) fn delivery() -> DeliveryDocument {
         order_id: Some(ORDER_ID.to_owned()),
         status: Some("completed"),
         event: Some("completed"),
-        payment_method: Some("webpay"),
+        payment_method: Some("webpay".to_owned()),
         sent_at: Some(time("2026-01-02T03:04:05.000Z")),
         provider_transaction_id: Some(TRANSACTION_ID.to_owned()),
         body_sha256: Some("44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a".to_owned()),

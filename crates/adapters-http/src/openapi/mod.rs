@@ -15,8 +15,8 @@ use crate::documents::{
     DeliveriesDocument, DeliveryDocument, OrderDocument, OrderHistoryDocument, PaymentDocument, PaymentHistoryDocument,
     RecordDocument, RegistrationDocument, ReplayDocument, SettledDocument,
 };
-use crate::wire::RegistrationBody;
-use vocabulary::{RequestId, string};
+use crate::wire::{NotificationBody, RegistrationBody};
+use vocabulary::{NewPaymentId, RequestId, string, word};
 
 const X_REQUEST_ID: &str = "X-Request-Id";
 
@@ -31,7 +31,7 @@ const SECURITY_SCHEMES: [(&str, &str, &str); 6] = [
         "webhookSignature",
         "webhook-signature",
         "Standard Webhooks: `v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64, with a secret of \
-         `PAYMENT_WEBHOOK_SECRET`.",
+         `PAYMENT_WEBHOOK_SECRET`. The body before it is compressed, if it is.",
     ),
 ];
 
@@ -97,7 +97,6 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 fn add_what_utoipa_cannot_say(document: &mut Value) {
     demand_headers(&mut document["paths"]);
-    allow_empty_values(&mut document["paths"]);
     let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
     for name in [
         PaymentDocument::name(),
@@ -113,19 +112,21 @@ fn add_what_utoipa_cannot_say(document: &mut Value) {
     ] {
         schemas.entry(name).and_modify(demand_members);
     }
-    // One of the two names, and null is as good as absent.
-    let named = |name: &str| json!({ "required": [name], "properties": { name: { "$ref": "#/components/schemas/PaymentId" } } });
+    for name in [NotificationBody::name(), RegistrationBody::name()] {
+        schemas.entry(name).and_modify(allow_empty_texts);
+    }
+    // One of the two names, and what counts as absent is not enough.
+    let id = format!("#/components/schemas/{}", NewPaymentId::name());
+    let named = |name: &str| json!({ "required": [name], "properties": { name: { "$ref": id } } });
     let either = json!([named("externalPaymentId"), named("paymentId")]);
     schemas.entry(RegistrationBody::name()).and_modify(|schema| schema["anyOf"] = either);
 }
 
-/// In a query, an empty value is an absent one.
-fn allow_empty_values(paths: &mut Value) {
-    let operations = paths.as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
-    let operations = operations.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut());
-    let parameters = operations.filter_map(|operation| operation["parameters"].as_array_mut()).flatten();
-    for parameter in parameters.filter(|parameter| parameter["in"] == "query") {
-        parameter["allowEmptyValue"] = json!(true);
+/// In a body, what may be `null` may be empty as well.
+fn allow_empty_texts(schema: &mut Value) {
+    let members = schema["properties"].as_object_mut().into_iter().flat_map(|members| members.values_mut());
+    for forms in members.filter_map(|member| member["oneOf"].as_array_mut()) {
+        forms.push(json!(word("")));
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use domain::{Currency, OutcomeKind, RegistrationOutcome};
-use utoipa::openapi::schema::{Object, ObjectBuilder, OneOfBuilder};
+use utoipa::openapi::schema::{Object, ObjectBuilder, OneOfBuilder, SchemaType};
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -38,6 +38,11 @@ vocabulary! {
     PaymentId = text(domain::PaymentId::CHARACTERS_MAX).examples([examples::PAYMENT_ID]);
     /// The id that the portal gave the order; opaque.
     OrderId = text(domain::OrderId::CHARACTERS_MAX).examples([examples::ORDER_ID]);
+    /// The id that payments-microservice gave the payment; opaque, but for the few that could not be read back under
+    /// their own path.
+    NewPaymentId = addressable(domain::PaymentId::CHARACTERS_MAX, "\\.|\\.\\.|webhook").examples([examples::PAYMENT_ID]);
+    /// The id that the portal gave the order; opaque, but for those that could not be read back under their own path.
+    NewOrderId = addressable(domain::OrderId::CHARACTERS_MAX, "\\.|\\.\\.").examples([examples::ORDER_ID]);
     /// The payment provider's own id of the transaction.
     TransactionId = text(domain::TransactionId::CHARACTERS_MAX);
     /// The number of the portal's invoice that the payment settles.
@@ -50,7 +55,7 @@ vocabulary! {
     DeliveryId = string().format(Some(SchemaFormat::Custom("uuid".to_owned())));
     /// The id under which everything about one request is logged.
     RequestId = string().pattern(Some(REQUEST_ID));
-    /// SHA-256 of the body, in hex.
+    /// SHA-256 of the body as it was sent, in hex.
     BodySha256 = string().pattern(Some("^[0-9a-f]{64}$"));
     /// The name of a key: `k-` and the first eight hex digits of its SHA-256.
     KeyName = string().pattern(Some("^k-[0-9a-f]{8}$"));
@@ -61,6 +66,14 @@ vocabulary! {
     OrderStatus = words(domain::words::<domain::OrderStatus>());
     /// How a payment is made.
     PaymentMethod = words(domain::words::<domain::PaymentMethod>());
+    /// The method that a sender reported, in its own word.
+    MethodName = text(domain::MethodName::CHARACTERS_MAX);
+    /// How the sender says that the payment is made, such as one of the examples. It decides nothing, for the registered
+    /// method counts: a text of 1 to 64 characters without control characters is kept, and anything else left out.
+    ReportedMethod = anything().examples(domain::words::<domain::PaymentMethod>());
+    /// What the provider adds. Anything but an object is left out. `providerTransactionId` is kept if it is a text of 1
+    /// to 255 characters without control characters, and left out if not.
+    Metadata = anything().property("providerTransactionId", anything());
     /// Who brought a notification: its sender, the registration that it had waited for, or an operator.
     Source = words(domain::words::<domain::Source>());
     /// What became of a delivery.
@@ -84,7 +97,8 @@ vocabulary! {
 
     /// A decimal number with as many decimals as its currency has.
     Amount = string().pattern(Some("^[0-9]+(\\.[0-9]+)?$"));
-    /// A number or a decimal string: more than zero, at most 15 digits, and no more decimals than the currency has.
+    /// A number or a decimal string: more than zero, at most 15 digits, and no more decimals than the currency has, of
+    /// which zeros do not count. A number that is off by less than 10⁻⁶ is taken for the amount that it is near.
     GivenAmount = OneOfBuilder::new()
         .item(ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0)).maximum(Some(999_999_999_999_999_i64)))
         .item(string().pattern(Some("^([0-9]*[1-9][0-9]*(\\.[0-9]+)?|[0-9]+\\.[0-9]*[1-9][0-9]*)$")));
@@ -116,6 +130,10 @@ pub(crate) fn string() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
+fn anything() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::AnyValue)
+}
+
 /// One of these words.
 pub(crate) fn words<'a>(words: impl Iterator<Item = &'a str>) -> ObjectBuilder {
     string().enum_values(Some(words))
@@ -129,6 +147,11 @@ pub(crate) fn word(word: &str) -> Object {
 /// 1 to so many characters, none of them a control character (Unicode category Cc).
 fn text(characters_max: usize) -> ObjectBuilder {
     string().min_length(Some(1)).max_length(Some(characters_max)).pattern(Some("^[^\\u0000-\\u001F\\u007F-\\u009F]*$"))
+}
+
+/// The same without those that are matched by this pattern.
+fn addressable(characters_max: usize, reserved: &str) -> ObjectBuilder {
+    text(characters_max).pattern(Some(format!("^(?!({reserved})$)[^\\u0000-\\u001F\\u007F-\\u009F]*$")))
 }
 
 /// A document of nothing but a status.

@@ -42,7 +42,8 @@ pub(crate) async fn register(
 ) -> Result<HttpResponse, Problem> {
     require_json(request.headers())?;
     let body = read_body(request.headers(), payload, bytes_max.0).await?;
-    let registration = read_registration(&body).map_err(Problem::invalid_payload)?;
+    let content = body.content.map_err(|error| vec![error]);
+    let registration = content.and_then(|content| read_registration(&content)).map_err(Problem::invalid_payload)?;
     let (registered, stored) = desk
         .ask(move |ledger, clock| {
             let begun = Instant::now();

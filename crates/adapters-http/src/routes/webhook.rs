@@ -8,12 +8,13 @@ use sha2::{Digest as _, Sha256};
 use usecases::{Reading, ReceiveNotification};
 
 use crate::authentication::WebhookAuthentication;
+use crate::body::Body;
 use crate::context::Context;
 use crate::documents::SettledDocument;
 use crate::journal::Journal;
 use crate::openapi::problems::OfCallback;
 use crate::problem::Problem;
-use crate::wire::{FieldError, InvalidNotification, NotificationBody, read_notification};
+use crate::wire::{FieldError, InvalidNotification, NotificationBody, ValidNotification, read_notification};
 
 /// What the callback's route needs.
 pub(crate) struct Webhook {
@@ -55,7 +56,7 @@ pub(crate) async fn receive(
     let settling = async move {
         // As long as it lives, the request counts as one that is being worked on.
         let _request = request;
-        settle(received, key_name, &body, context, &webhook.receive).await
+        settle(received, key_name, body, context, &webhook.receive).await
     };
     rt::spawn(settling).await.map_err(Problem::processing_error)?
 }
@@ -63,14 +64,16 @@ pub(crate) async fn receive(
 async fn settle(
     received: Instant,
     key_name: KeyName,
-    body: &[u8],
+    body: Body,
     context: Context,
     receive: &ReceiveNotification,
 ) -> Result<Json<SettledDocument>, Problem> {
     let journal = &context.journal;
-    let (reading, errors) = read(body, journal);
+    let read = body.content.map_err(InvalidNotification::from).and_then(|content| read_notification(&content));
+    let (reading, errors) = noted(read, journal);
     let (payment_id, order_id) = (reading.payment_id().cloned(), reading.order_id().cloned());
-    let body_sha256 = Sha256::digest(body).into();
+    // Of the bytes as they were sent, which a sender or a proxy can compute too.
+    let body_sha256 = Sha256::digest(&body.sent).into();
     let settlement = receive.receive(reading, body_sha256, context.caller(key_name)).await;
     let settlement = settlement
         .map_err(|error| journal.failed(payment_id.as_ref(), order_id.as_ref(), error.into(), received.elapsed()))?;
@@ -78,16 +81,19 @@ async fn settle(
     answer(settlement, errors).map(Json)
 }
 
-fn read(body: &[u8], journal: &Journal) -> (Reading, Vec<FieldError>) {
-    match read_notification(body) {
-        Ok(notification) => {
+fn noted(read: Result<ValidNotification, InvalidNotification>, journal: &Journal) -> (Reading, Vec<FieldError>) {
+    match read {
+        Ok(ValidNotification { notification, left_out }) => {
             journal.payload_valid(&notification);
+            if !left_out.is_empty() {
+                journal.fields_left_out(&notification, &FieldError::summary(&left_out));
+            }
             (Reading::Valid(notification), Vec::new())
         }
         Err(InvalidNotification { payload, errors }) => {
             let reason = FieldError::summary(&errors);
             journal.payload_invalid(&payload, &reason);
-            (Reading::Invalid { payload, reason }, errors)
+            (Reading::Invalid { payload: *payload, reason }, errors)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Reads an object field by field and collects everything that is wrong with it.
 
+use std::borrow::Cow;
 use std::fmt::Display;
-use std::str::FromStr;
 
 use domain::{Decimal, MoneyError};
 use serde::Serialize;
@@ -34,7 +34,10 @@ impl FieldError {
 /// The fields of a body, and what was found wrong with them so far.
 pub(crate) struct Fields<'a> {
     members: Members<'a>,
+    /// What refuses the body.
     pub(crate) errors: Vec<FieldError>,
+    /// What was left out, for it decides nothing.
+    pub(crate) left_out: Vec<FieldError>,
 }
 
 impl<'a> Fields<'a> {
@@ -50,67 +53,69 @@ impl<'a> Fields<'a> {
         if repeated.len() > errors.len() {
             errors.push(FieldError::new("body", JsonError::RepeatedName));
         }
-        Ok(Self { members, errors })
+        Ok(Self { members, errors, left_out: Vec::new() })
     }
 
     pub(crate) fn refuse(&mut self, field: &str, reason: impl Display) {
         self.errors.push(FieldError::new(field, reason));
     }
 
+    pub(crate) fn leave_out(&mut self, field: &str, reason: impl Display) {
+        self.left_out.push(FieldError::new(field, reason));
+    }
+
     /// A field that must be there.
     pub(crate) fn required<T, E: Display>(
         &mut self,
         name: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
+        read: impl FnOnce(&'a RawValue) -> Result<T, E>,
     ) -> Option<T> {
-        self.require(name);
-        self.optional(name, parse)
-    }
-
-    /// Notes it if a field is not there.
-    pub(crate) fn require(&mut self, name: &str) {
-        if self.value(name).is_none() {
+        let Some(value) = self.members.get(name).filter(|value| value.get() != "null") else {
             self.refuse(name, "is missing");
-        }
+            return None;
+        };
+        read(value).inspect_err(|error| self.refuse(name, error)).ok()
     }
 
-    /// A field that may be absent, which `null` is as good as.
+    /// A field that may be absent.
     pub(crate) fn optional<T, E: Display>(
         &mut self,
         name: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
+        read: impl FnOnce(&'a RawValue) -> Result<T, E>,
     ) -> Option<T> {
-        let value = self.value(name)?;
-        let Ok(text) = serde_json::from_str::<String>(value.get()) else {
-            self.refuse(name, "must be a string");
-            return None;
-        };
-        parse(&text).inspect_err(|error| self.refuse(name, error)).ok()
+        read(self.members.given(name)?).inspect_err(|error| self.refuse(name, error)).ok()
     }
 
-    /// An amount: a number or a decimal string.
-    pub(crate) fn amount(&mut self, name: &str) -> Option<Decimal> {
-        let text = self.value(name)?.get();
-        if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
-            return Decimal::parse_json_number(text).inspect_err(|error| self.refuse(name, error)).ok();
-        }
-        if text.starts_with('"') {
-            return self.optional(name, Decimal::from_str);
-        }
-        self.refuse(name, MoneyError::NotDecimal);
-        None
+    /// A field that may be absent and decides nothing: left out where it is not what it should be.
+    pub(crate) fn lenient<T, E: Display>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&'a RawValue) -> Result<T, E>,
+    ) -> Option<T> {
+        read(self.members.given(name)?).inspect_err(|error| self.leave_out(name, error)).ok()
     }
+}
 
-    /// An object that may be absent.
-    pub(crate) fn object(&mut self, name: &str) -> Option<Members<'a>> {
-        let members = Members::of_value(self.value(name)?);
-        if members.is_none() {
-            self.refuse(name, "must be an object");
-        }
-        members
+/// Reads a string, and what is in it.
+pub(crate) fn text<T, E: Display>(
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> impl FnOnce(&RawValue) -> Result<T, Cow<'static, str>> {
+    |value| {
+        let text: String = serde_json::from_str(value.get()).map_err(|_| "must be a string")?;
+        parse(&text).map_err(|error| error.to_string().into())
     }
+}
 
-    fn value(&self, name: &str) -> Option<&'a RawValue> {
-        self.members.get(name).filter(|value| value.get() != "null")
+/// Reads an amount: a number or a decimal string.
+pub(crate) fn amount(value: &RawValue) -> Result<Decimal, MoneyError> {
+    let text = value.get();
+    if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        return Decimal::parse_json_number(text);
     }
+    serde_json::from_str::<String>(text).map_err(|_| MoneyError::NotDecimal)?.parse()
+}
+
+/// Reads an object.
+pub(crate) fn object(value: &RawValue) -> Result<Members<'_>, &'static str> {
+    Members::of_value(value).ok_or("must be an object")
 }

@@ -56,6 +56,11 @@ impl<'a> Members<'a> {
         self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
     }
 
+    /// The same, unless it counts as absent: `null`, and an empty string where a field is optional (contract §3).
+    pub(crate) fn given(&self, name: &str) -> Option<&'a RawValue> {
+        self.get(name).filter(|value| !["null", r#""""#].contains(&value.get()))
+    }
+
     /// The names that stand more than once.
     pub(crate) fn repeated(&self) -> HashSet<&str> {
         let mut seen = HashSet::new();

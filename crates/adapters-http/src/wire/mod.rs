@@ -8,6 +8,6 @@ mod registration;
 
 pub use fields::FieldError;
 pub(crate) use notification::NotificationBody;
-pub use notification::{InvalidNotification, read_notification};
+pub use notification::{InvalidNotification, ValidNotification, read_notification};
 pub(crate) use query::{DeliveriesParameters, DeliveriesQuery, ReplayParameters, read_deliveries_query, read_dry_run};
 pub(crate) use registration::{RegistrationBody, read_registration};

@@ -1,20 +1,20 @@
 //! The body of a callback (contract §3).
 
 use domain::{
-    Currency, Money, Notification, OrderId, Payload, PaymentId, PaymentMethod, PaymentStatus, Report, TransactionId,
-    parse_timestamp, parse_word,
+    Currency, MethodName, Money, Notification, OrderId, Payload, PaymentId, PaymentStatus, Report, TransactionId,
+    parse_reported_timestamp, parse_word,
 };
 use utoipa::ToSchema;
 
 use super::FieldError;
-use super::fields::Fields;
-use super::json::Members;
+use super::fields::{Fields, amount, object, text};
 use crate::openapi::{examples, vocabulary};
 
 const FIELDS: [&str; 9] =
     ["paymentId", "orderId", "status", "event", "paymentMethod", "timestamp", "metadata", "amount", "currency"];
 
-/// The body of a callback. Other fields are ignored; `null` is as good as absent; no name may stand twice.
+/// The body of a callback. Other fields are ignored; `null` counts as absent, and so does `""` where a field is
+/// optional; no name may stand twice.
 #[derive(ToSchema)]
 #[schema(as = Notification, rename_all = "camelCase", examples(examples::notification, examples::partial_refund))]
 #[expect(dead_code, reason = "it describes what is read below")]
@@ -24,51 +24,60 @@ pub(crate) struct NotificationBody {
     status: vocabulary::PaymentStatus,
     /// Equal to `status`; or `refunded` where `status` is `completed`, which is a partial refund.
     event: vocabulary::PaymentStatus,
-    payment_method: vocabulary::PaymentMethod,
+    #[schema(required = false)]
+    payment_method: vocabulary::ReportedMethod,
+    /// Also as ISO 8601 has it: an offset of `+0000` or `+00`, none (UTC), or a space for the `T`.
     timestamp: vocabulary::GivenTime,
-    metadata: Option<MetadataBody>,
-    /// When present, it must equal what was registered.
+    #[schema(required = false)]
+    metadata: vocabulary::Metadata,
+    /// When present, it must equal what was registered, by value. Where `event` is `refunded`, it is what was refunded,
+    /// and must not be more.
     amount: Option<vocabulary::GivenAmount>,
     /// When present, it must equal what was registered.
     currency: Option<vocabulary::CurrencyCode>,
 }
 
-/// What the provider adds.
-#[derive(ToSchema)]
-#[schema(as = Metadata, rename_all = "camelCase")]
-#[expect(dead_code, reason = "it describes what is read below")]
-pub(crate) struct MetadataBody {
-    /// Kept if it is a text of 1 to 255 characters without control characters; left out if not, never refused.
-    #[schema(value_type = Value, required = false)]
-    provider_transaction_id: (),
+/// A body that is a notification.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ValidNotification {
+    /// What it says.
+    pub notification: Notification,
+    /// What of it was left out and why: it decides nothing, so it does not refuse the payment.
+    pub left_out: Vec<FieldError>,
 }
 
 /// A body that is no notification.
 #[derive(Debug, PartialEq, Eq)]
 pub struct InvalidNotification {
     /// What could be read all the same.
-    pub payload: Payload,
+    pub payload: Box<Payload>,
     /// Everything that is wrong with it.
     pub errors: Vec<FieldError>,
+}
+
+impl From<FieldError> for InvalidNotification {
+    /// Nothing could be read of it.
+    fn from(error: FieldError) -> Self {
+        Self { payload: Box::default(), errors: vec![error] }
+    }
 }
 
 /// Reads the body of a callback. Fields that are not known are ignored: real senders add some.
 ///
 /// # Errors
 /// [`InvalidNotification`], with every field that is wrong.
-pub fn read_notification(body: &[u8]) -> Result<Notification, InvalidNotification> {
-    let mut fields = Fields::of_body(body, &FIELDS)
-        .map_err(|error| InvalidNotification { payload: Payload::default(), errors: vec![error] })?;
+pub fn read_notification(body: &[u8]) -> Result<ValidNotification, InvalidNotification> {
+    let mut fields = Fields::of_body(body, &FIELDS)?;
     let payload = Payload {
-        payment_id: fields.required("paymentId", PaymentId::parse),
-        order_id: fields.required("orderId", OrderId::parse),
-        status: fields.required("status", parse_word::<PaymentStatus>),
-        event: fields.required("event", parse_word::<PaymentStatus>),
-        method: fields.required("paymentMethod", parse_word::<PaymentMethod>),
-        sent_at: fields.required("timestamp", parse_timestamp),
-        transaction_id: fields.object("metadata").and_then(|metadata| transaction_id(&metadata)),
-        amount: fields.amount("amount"),
-        currency: fields.optional("currency", Currency::parse),
+        payment_id: fields.required("paymentId", text(PaymentId::parse)),
+        order_id: fields.required("orderId", text(OrderId::parse)),
+        status: fields.required("status", text(parse_word::<PaymentStatus>)),
+        event: fields.required("event", text(parse_word::<PaymentStatus>)),
+        method: method(&mut fields),
+        sent_at: fields.required("timestamp", text(parse_reported_timestamp)),
+        transaction_id: transaction_id(&mut fields),
+        amount: fields.optional("amount", amount),
+        currency: fields.optional("currency", text(Currency::parse)),
     };
     if let (Some(status), Some(event)) = (payload.status, payload.event)
         && Report::from_words(status, event).is_none()
@@ -80,16 +89,27 @@ pub fn read_notification(body: &[u8]) -> Result<Notification, InvalidNotificatio
     {
         fields.refuse("amount", error);
     }
+    let Fields { errors, left_out, .. } = fields;
     match payload.notification() {
-        Some(notification) if fields.errors.is_empty() => Ok(notification),
-        _ => Err(InvalidNotification { payload, errors: fields.errors }),
+        Some(notification) if errors.is_empty() => Ok(ValidNotification { notification, left_out }),
+        _ => Err(InvalidNotification { payload: Box::new(payload), errors }),
     }
 }
 
-/// The provider's id, if it is one; what else stands there is left out, not refused.
-fn transaction_id(metadata: &Members<'_>) -> Option<TransactionId> {
-    let text: String = serde_json::from_str(metadata.get("providerTransactionId")?.get()).ok()?;
-    TransactionId::parse(&text).ok()
+/// The method, whatever it is called. The deployed sender names none.
+fn method(fields: &mut Fields<'_>) -> Option<MethodName> {
+    let left_out = fields.left_out.len();
+    let method = fields.lenient("paymentMethod", text(MethodName::parse));
+    if method.is_none() && fields.left_out.len() == left_out {
+        fields.leave_out("paymentMethod", "is missing");
+    }
+    method
+}
+
+fn transaction_id(fields: &mut Fields<'_>) -> Option<TransactionId> {
+    let id = fields.lenient("metadata", object)?.given("providerTransactionId")?;
+    let parsed = text(TransactionId::parse)(id);
+    parsed.inspect_err(|error| fields.leave_out("metadata.providerTransactionId", error)).ok()
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub(crate) struct DeliveriesQuery {
     pub(crate) limit: usize,
 }
 
-/// Reads the query of the audit trail. An empty value is an absent one.
+/// Reads the query of the audit trail.
 pub(crate) fn read_deliveries_query(query: &str) -> Result<DeliveriesQuery, Vec<FieldError>> {
     let mut parameters = Parameters::read(query, &DELIVERIES_PARAMETERS)?;
     let limit = parameters.take("limit", |text| {
@@ -107,8 +107,9 @@ impl Parameters {
         Ok(Self { pairs, errors })
     }
 
+    /// An empty value is a bad one, not an absent one: an empty `dryRun` must not replay (contract §6).
     fn take<T, E: ToString>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
-        let (_, value) = self.pairs.iter().find(|(parameter, value)| parameter == name && !value.is_empty())?;
+        let (_, value) = self.pairs.iter().find(|(parameter, _)| parameter == name)?;
         parse(value).map_err(|error| self.errors.push(FieldError::new(name, error.to_string()))).ok()
     }
 

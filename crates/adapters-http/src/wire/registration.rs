@@ -1,13 +1,13 @@
 //! The body of a registration (contract §5).
 
 use domain::{
-    Currency, InvoiceNumber, Money, OrderId, PaymentId, PaymentMethod, RecordDetails, RedirectUrl, Registration,
-    UserId, parse_word,
+    Currency, InvoiceNumber, Money, PaymentId, PaymentMethod, RecordDetails, RedirectUrl, Registration, UserId,
+    parse_new_order_id, parse_new_payment_id, parse_word,
 };
 use utoipa::ToSchema;
 
 use super::FieldError;
-use super::fields::Fields;
+use super::fields::{Fields, amount, text};
 use crate::openapi::{examples, vocabulary};
 
 const FIELDS: [&str; 9] = [
@@ -22,17 +22,17 @@ const FIELDS: [&str; 9] = [
     "userId",
 ];
 
-/// The body of a registration. Other fields are ignored and not kept; `null` is as good as absent; no name may
-/// stand twice.
+/// The body of a registration. Other fields are ignored and not kept; `null` counts as absent, and so does `""` where
+/// a field is optional; no name may stand twice.
 #[derive(ToSchema)]
 #[schema(as = Registration, rename_all = "camelCase", examples(examples::registration))]
 #[expect(dead_code, reason = "it describes what is read below")]
 pub(crate) struct RegistrationBody {
     /// Required, unless `paymentId` is there.
-    external_payment_id: Option<vocabulary::PaymentId>,
+    external_payment_id: Option<vocabulary::NewPaymentId>,
     /// Another name for `externalPaymentId`. Where both are there, they must agree.
-    payment_id: Option<vocabulary::PaymentId>,
-    order_id: vocabulary::OrderId,
+    payment_id: Option<vocabulary::NewPaymentId>,
+    order_id: vocabulary::NewOrderId,
     amount: vocabulary::GivenAmount,
     currency: vocabulary::CurrencyCode,
     payment_method: vocabulary::PaymentMethod,
@@ -48,12 +48,12 @@ pub(crate) struct RegistrationBody {
 pub(crate) fn read_registration(body: &[u8]) -> Result<Registration, Vec<FieldError>> {
     let mut fields = Fields::of_body(body, &FIELDS).map_err(|error| vec![error])?;
     let payment_id = payment_id(&mut fields);
-    let order_id = fields.required("orderId", OrderId::parse);
-    let method = fields.required("paymentMethod", parse_word::<PaymentMethod>);
+    let order_id = fields.required("orderId", text(parse_new_order_id));
+    let method = fields.required("paymentMethod", text(parse_word::<PaymentMethod>));
     let price = price(&mut fields);
-    let redirect_url = fields.optional("redirectUrl", RedirectUrl::parse);
-    let invoice_number = fields.optional("invoiceNumber", InvoiceNumber::parse);
-    let user_id = fields.optional("userId", UserId::parse);
+    let redirect_url = fields.optional("redirectUrl", text(RedirectUrl::parse));
+    let invoice_number = fields.optional("invoiceNumber", text(InvoiceNumber::parse));
+    let user_id = fields.optional("userId", text(UserId::parse));
     match (payment_id, order_id, method, price) {
         (Some(payment_id), Some(order_id), Some(method), Some(price)) if fields.errors.is_empty() => {
             let details = RecordDetails { invoice_number, user_id };
@@ -65,12 +65,12 @@ pub(crate) fn read_registration(body: &[u8]) -> Result<Registration, Vec<FieldEr
 
 /// The id may stand under either name; under both, they must agree.
 fn payment_id(fields: &mut Fields<'_>) -> Option<PaymentId> {
-    let alias = fields.optional("paymentId", PaymentId::parse);
+    let alias = fields.optional("paymentId", text(parse_new_payment_id));
     let alias_is_bad = fields.errors.iter().any(|error| error.field == "paymentId");
     let named = if alias.is_some() || alias_is_bad {
-        fields.optional("externalPaymentId", PaymentId::parse)
+        fields.optional("externalPaymentId", text(parse_new_payment_id))
     } else {
-        fields.required("externalPaymentId", PaymentId::parse)
+        fields.required("externalPaymentId", text(parse_new_payment_id))
     };
     if let (Some(named), Some(alias)) = (&named, &alias)
         && named != alias
@@ -81,9 +81,8 @@ fn payment_id(fields: &mut Fields<'_>) -> Option<PaymentId> {
 }
 
 fn price(fields: &mut Fields<'_>) -> Option<Money> {
-    let currency = fields.required("currency", Currency::parse);
-    fields.require("amount");
-    let amount = fields.amount("amount");
+    let currency = fields.required("currency", text(Currency::parse));
+    let amount = fields.required("amount", amount);
     Money::new(amount?, currency?).inspect_err(|error| fields.refuse("amount", error)).ok()
 }
 

@@ -13,11 +13,12 @@ use ports::LedgerError;
 use super::{File, WAIT};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
-const ALL: [&str; 4] = [
+const ALL: [&str; 5] = [
     "2026-11-23-000000_ledger",
     "2026-11-23-000001_open_payments",
     "2026-11-24-000000_lighter_callbacks",
     "2026-11-24-000001_surrogate_keys",
+    "2026-11-25-000000_partial_refund_transactions",
 ];
 
 #[test]
@@ -76,7 +77,7 @@ fn migrations_go_down_and_up_again_whatever_the_tables_hold() {
 }
 
 #[test]
-fn what_is_stored_outlives_steps_down_and_up() {
+fn what_is_stored_outlives_migrations_down_and_up() {
     let file = File::migrated();
     what_is_stored_outlives(&*file.ledger(), || {
         let mut connection = file.connect();

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use clap::Args;
 use domain::{
     Currency, Decimal, InvoiceNumber, Money, OrderId, PaymentId, PaymentMethod, RecordDetails, RedirectUrl,
-    Registration, RegistrationOutcome, UserId, parse_word,
+    Registration, RegistrationOutcome, UserId, parse_new_order_id, parse_new_payment_id, parse_word,
 };
 use usecases::{Caller, register_payment};
 
@@ -16,10 +16,10 @@ use crate::settings::{self, SettingsError};
 #[derive(Debug, Args)]
 pub(crate) struct Register {
     /// The id that payments-microservice gave the payment
-    #[arg(long, env = "REGISTER_PAYMENT_ID", value_name = "ID", value_parser = PaymentId::parse)]
+    #[arg(long, env = "REGISTER_PAYMENT_ID", value_name = "ID", value_parser = parse_new_payment_id)]
     payment_id: PaymentId,
     /// The order that it is for
-    #[arg(long, env = "REGISTER_ORDER_ID", value_name = "ID", value_parser = OrderId::parse)]
+    #[arg(long, env = "REGISTER_ORDER_ID", value_name = "ID", value_parser = parse_new_order_id)]
     order_id: OrderId,
     /// What is to be paid, in units of the currency, such as 29.00
     #[arg(long, env = "REGISTER_AMOUNT", value_name = "DECIMAL")]

@@ -49,13 +49,13 @@ pub(crate) struct Send {
     /// The same words [default: the status]; refunded with status completed is a partial refund
     #[arg(long, env = "SEND_EVENT", value_name = "EVENT", value_parser = parse_word::<PaymentStatus>)]
     event: Option<PaymentStatus>,
-    /// webpay, inner, invoice, paypal, card, stripe, payu, fiobanka or comgate
+    /// webpay, inner, invoice, paypal, card, stripe, payu, fiobanka or comgate [default: none, as the deployed sender]
     #[arg(long, env = "SEND_METHOD", value_name = "METHOD", value_parser = parse_word::<PaymentMethod>)]
-    method: PaymentMethod,
+    method: Option<PaymentMethod>,
     /// The sender's time, as RFC 3339 [default: now]
     #[arg(long, env = "SEND_TIMESTAMP", value_name = "TIME", value_parser = timestamp)]
     timestamp: Option<String>,
-    /// The amount that was paid, such as 29.00
+    /// The amount that was paid, such as 29.00; with event refunded, what was refunded, all or part of it
     #[arg(long, env = "SEND_AMOUNT", value_name = "DECIMAL")]
     amount: Option<Decimal>,
     /// Its currency, as ISO 4217
@@ -102,10 +102,12 @@ impl Send {
             "paymentId": self.payment_id.as_str(),
             "orderId": self.order_id.as_str(),
             "status": <&str>::from(self.status),
-            "paymentMethod": <&str>::from(self.method),
             "event": <&str>::from(self.event.unwrap_or(self.status)),
             "timestamp": timestamp.unwrap_or_else(now),
         });
+        if let Some(method) = self.method {
+            body["paymentMethod"] = json!(<&str>::from(method));
+        }
         if let Some(id) = &self.transaction_id {
             body["metadata"] = json!({ "providerTransactionId": id.as_str() });
         }

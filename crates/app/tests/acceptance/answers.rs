@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use simulator::Request;
 
 use crate::stage::{
-    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, callback, names,
-    notification, registration, with, word,
+    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, bad_fields, callback,
+    deflate, gzip, names, notification, registration, sha256, with, word,
 };
 
 on_both_stores! {
@@ -15,6 +15,8 @@ on_both_stores! {
     slashes_too_many_change_nothing,
     no_answer_may_be_kept_or_taken_for_something_else,
     only_json_is_taken,
+    a_body_may_be_coded_in_one_of_two_ways,
+    another_coding_is_refused,
     a_body_may_be_as_large_as_the_limit_and_no_larger,
     nothing_redirects,
     every_answer_bears_a_request_id,
@@ -217,11 +219,91 @@ fn only_json_is_taken(store: Store) {
         assert_problem(&stage.send(&request().header("Content-Type", refused)), 415, "unsupported_media_type");
     }
     assert_problem(&stage.send(&request()), 415, "unsupported_media_type");
-    for taken in ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"] {
+    for taken in [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=UTF-8",
+        "application/json ; charset=utf-8",
+        "application/json\t;charset=utf-8",
+        " application/json \t",
+        "application/json;",
+        "application/json ;;",
+    ] {
         assert_problem(&stage.send(&request().header("Content-Type", taken)), 404, "payment_not_found");
     }
     let registration = Request::post("/api/payments").key(PORTAL_KEY).header("Content-Type", "text/plain").body("{}");
     assert_problem(&stage.send(&registration), 415, "unsupported_media_type");
+}
+
+/// What every route that takes a body is sent in these tests: the address, the key, and a body.
+fn with_bodies(payment: &str) -> [(&'static str, &'static str, String); 3] {
+    let registering = registration(payment, "o").to_string();
+    [
+        (WEBHOOK, PAYMENT_KEY, notification(payment, "o", "completed").to_string()),
+        ("/api/payments", PORTAL_KEY, registering.clone()),
+        ("/api/marathon/payment/register", PORTAL_KEY, registering),
+    ]
+}
+
+fn a_body_may_be_coded_in_one_of_two_ways(store: Store) {
+    let stage = Stage::with(store, &SMALL_BODIES);
+    for (coding, encode) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("GZip", gzip), ("deflate", deflate)] {
+        for (target, key, body) in with_bodies(coding) {
+            let sent = |body: Vec<u8>| {
+                let request = Request::post(target).key(key).header("Content-Encoding", coding).json(body);
+                stage.send(&request)
+            };
+            let coded = encode(body.as_bytes());
+            let answer = sent(coded.clone());
+            assert!(
+                answer.status == 201 || answer.json()["parked"] == true || answer.json()["status"] == "exists",
+                "{coding} at {target}: {}",
+                answer.json()
+            );
+            // Spaces take next to nothing, and what comes out counts.
+            let padded = |size: usize| body.clone() + &" ".repeat(size - body.len());
+            assert!([200, 404].contains(&sent(encode(padded(1024).as_bytes())).status), "{coding} at {target}");
+            for bomb in [1025, 50_000_000] {
+                assert_problem(&sent(encode(padded(bomb).as_bytes())), 413, "payload_too_large");
+            }
+            assert_problem(&sent(vec![b' '; 3000]), 413, "payload_too_large");
+            for broken in [body.clone().into_bytes(), coded[..coded.len() - 3].to_vec(), [&*coded, b"x"].concat()] {
+                assert_eq!(bad_fields(&assert_problem(&sent(broken), 400, "invalid_payload")), ["body"]);
+            }
+        }
+    }
+    let broken = &stage.deliveries("?outcome=invalid&limit=1")[0];
+    assert_eq!(broken["reason"], "body: must be what its Content-Encoding says");
+    stage.expect_payment("p", "o");
+    let coded = gzip(notification("p", "o", "completed").to_string().as_bytes());
+    let request = Request::post(WEBHOOK).key(PAYMENT_KEY).header("Content-Encoding", "gzip").json(coded.clone());
+    assert_settled(&stage.send(&request), "completed");
+    assert_eq!(
+        stage.deliveries("?payment=p&limit=1")[0]["bodySha256"],
+        sha256(&coded),
+        "of the bytes as they were sent"
+    );
+}
+
+fn another_coding_is_refused(store: Store) {
+    let stage = Stage::open(store);
+    for (target, key, body) in with_bodies("p") {
+        let request = || Request::post(target).key(key).json(body.clone());
+        for coding in ["br", "zstd", "compress", "x", "gzip, gzip", "identity, gzip", "gzip;q=1"] {
+            let answer = stage.send(&request().header("Content-Encoding", coding));
+            assert_problem(&answer, 415, "unsupported_media_type");
+        }
+        let twice = request().header("Content-Encoding", "identity").header("Content-Encoding", "gzip");
+        assert_problem(&stage.send(&twice), 415, "unsupported_media_type");
+        let stranger = Request::post(target).key("wrong").header("Content-Encoding", "br").json("x");
+        assert_problem(&stage.send(&stranger), 401, "unauthorized");
+    }
+    assert_eq!(stage.deliveries(""), [json!(null); 0]);
+    for coding in ["identity", "Identity", ""] {
+        let (target, key, body) = with_bodies(&format!("p {coding}"))[1].clone();
+        let answer = stage.send(&Request::post(target).key(key).json(body).header("Content-Encoding", coding));
+        assert_eq!(answer.status, 201, "{coding:?}");
+    }
 }
 
 fn a_body_may_be_as_large_as_the_limit_and_no_larger(store: Store) {

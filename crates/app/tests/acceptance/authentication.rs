@@ -7,7 +7,7 @@ use simulator::Request;
 use standardwebhooks::Webhook;
 
 use crate::stage::{
-    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, notification,
+    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, gzip, notification,
 };
 
 on_both_stores! {
@@ -20,6 +20,7 @@ on_both_stores! {
     secrets_are_rotated_by_having_two,
     where_both_are_asked_for_each_is_required,
     a_signed_body_has_the_same_limit,
+    what_is_signed_is_what_is_compressed,
     who_is_not_known_leaves_no_trace_in_the_ledger,
 }
 
@@ -223,6 +224,24 @@ fn a_signed_body_has_the_same_limit(store: Store) {
     let answer = |bytes: Vec<u8>| stage.service.replay(&bytes).expect("an answer");
     assert_problem(&answer(form(SECRET)), 415, "unsupported_media_type");
     assert_problem(&answer(form(OTHER_SECRET)), 401, "unauthorized");
+}
+
+fn what_is_signed_is_what_is_compressed(store: Store) {
+    let settings = [&BY_SIGNATURE[..], &[("BODY_BYTES_MAX", "1024")]].concat();
+    let stage = Stage::with(store, &settings);
+    stage.expect_payment("p", "o");
+    let compressed = |signed_body: &str, sent: Vec<u8>| {
+        stage.send(&signed(signed_body, SECRET, now()).body(sent).header("Content-Encoding", "gzip"))
+    };
+    let coded = gzip(completed().as_bytes());
+    assert_problem(&compressed("another", coded.clone()), 401, "unauthorized");
+    assert_problem(&compressed(&completed(), coded[..coded.len() - 1].to_vec()), 401, "unauthorized");
+    assert_settled(&compressed(&completed(), coded), "completed");
+    let large = " ".repeat(1025);
+    assert_problem(&compressed(&large, gzip(large.as_bytes())), 413, "payload_too_large");
+    let by_brotli = |secret| stage.send(&signed(&completed(), secret, now()).header("Content-Encoding", "br"));
+    assert_problem(&by_brotli(SECRET), 415, "unsupported_media_type");
+    assert_problem(&by_brotli(OTHER_SECRET), 401, "unauthorized");
 }
 
 fn who_is_not_known_leaves_no_trace_in_the_ledger(store: Store) {

@@ -14,6 +14,8 @@ on_both_stores! {
     a_registration_that_differs_is_a_conflict,
     payments_of_one_order_have_one_price,
     each_bad_field_of_a_registration_is_named,
+    what_is_optional_may_be_empty,
+    what_could_not_be_read_back_is_not_registered,
     what_came_too_early_is_applied_in_its_order,
     what_contradicts_its_registration_is_rejected_when_it_is_applied,
     what_was_applied_is_not_applied_again,
@@ -65,7 +67,12 @@ fn either_name_and_either_path_will_do(store: Store) {
             }
             let send = |body: &Value| stage.send(&Request::post(path).key(PORTAL_KEY).json(body.to_string()));
             assert_eq!(send(&body).status, 201);
-            assert_eq!(send(&with(body.clone(), json!({ "paymentId": null, "externalPaymentId": id }))).status, 200);
+            for absent in [json!(null), json!("")] {
+                let named = json!({ "paymentId": absent, "externalPaymentId": id });
+                assert_eq!(send(&with(body.clone(), named)).status, 200);
+                let named = json!({ "paymentId": id, "externalPaymentId": absent });
+                assert_eq!(send(&with(body.clone(), named)).status, 200);
+            }
             assert_eq!(stage.payment(&id)["payment"]["paymentId"], id);
         }
     }
@@ -118,15 +125,15 @@ fn each_bad_field_of_a_registration_is_named(store: Store) {
     let bad_by_field: [(&str, &[Value]); 8] = [
         ("externalPaymentId", &ids),
         ("orderId", &ids),
-        ("invoiceNumber", &ids),
-        ("userId", &ids),
+        ("invoiceNumber", &ids[1..]),
+        ("userId", &ids[1..]),
         (
             "amount",
             &[json!(0), json!(-29), json!("29.001"), json!(29.001), json!("x"), json!(true), json!("NaN"), json!({})],
         ),
         ("currency", &[json!("EURO"), json!("XAU"), json!(17), json!("")]),
         ("paymentMethod", &[json!("bitcoin"), json!("WEBPAY"), json!(17), json!("")]),
-        ("redirectUrl", &[json!(17), json!(""), json!("x".repeat(2049)), json!("https://a\nb")]),
+        ("redirectUrl", &[json!(17), json!("x".repeat(2049)), json!("https://a\nb")]),
     ];
     for (field, values) in bad_by_field {
         for value in values {
@@ -151,6 +158,69 @@ fn each_bad_field_of_a_registration_is_named(store: Store) {
     }
     assert_problem(&stage.get(PORTAL_KEY, "/api/payments/p"), 404, "not_found");
     assert_eq!(stage.deliveries(""), [json!(null); 0]);
+}
+
+fn what_is_optional_may_be_empty(store: Store) {
+    let stage = Stage::open(store);
+    let empty = json!({ "redirectUrl": "", "invoiceNumber": "", "userId": "", "paymentMethod": "invoice" });
+    let answer = stage.register(&with(registration("p", "o"), empty));
+    assert_eq!((answer.status, &answer.json()["payment"]["redirectUrl"]), (201, &json!(null)));
+    assert_eq!(answer.json()["payment"]["record"]["invoiceNumber"], json!(null));
+}
+
+fn what_could_not_be_read_back_is_not_registered(store: Store) {
+    let stage = Stage::open(store);
+    let refused = |id: &str, order: &str, fields: &[&str]| {
+        let problem = assert_problem(&stage.register(&registration(id, order)), 400, "invalid_payload");
+        assert_eq!(bad_fields(&problem), fields, "{id:?} {order:?}");
+    };
+    // Clients and proxies resolve the last two, encoded or not, before the service sees them.
+    for id in ["webhook", ".", ".."] {
+        refused(id, "o", &["externalPaymentId"]);
+        let alias = with(without(registration("", "o"), "externalPaymentId"), json!({ "paymentId": id }));
+        let problem = assert_problem(&stage.register(&alias), 400, "invalid_payload");
+        assert_eq!(bad_fields(&problem), ["paymentId"]);
+        let arguments = ["register", "--order-id=o", "--amount=29", "--currency=EUR", "--method=webpay"];
+        let output = stage.command(&[&arguments[..], &["--payment-id", id]].concat());
+        assert_eq!(output.status.code(), Some(2), "{id}");
+    }
+    refused("p", ".", &["orderId"]);
+    refused("p", "..", &["orderId"]);
+    for id in [
+        "a/b",
+        "a//b",
+        "/",
+        "//",
+        "/a",
+        "a/",
+        " ",
+        "%2F",
+        "%",
+        "?",
+        "#",
+        "...",
+        "./",
+        "../x",
+        "x/..",
+        "Webhook",
+        "webhook/",
+        "/webhook",
+        "webhook ",
+        "webhook/x",
+        "a/reconcile",
+        "a\\b",
+        "+",
+        "null",
+        "é",
+        "e\u{301}",
+        "😀",
+    ] {
+        stage.expect_payment(id, id);
+        assert_eq!(stage.payment(id)["payment"]["paymentId"], id);
+        assert_eq!(stage.order(id)["order"]["orderId"], id);
+    }
+    // A notification names what it will; who registered it is not known yet.
+    assert_problem(&stage.callback(&notification("webhook", "..", "completed")), 404, "payment_not_found");
 }
 
 fn what_came_too_early_is_applied_in_its_order(store: Store) {

@@ -111,6 +111,8 @@ fn every_method_s_record_follows_its_payment(store: Store) {
 fn a_partial_refund_is_no_status(store: Store) {
     let stage = Stage::open(store);
     let (monday, tuesday) = ("2025-01-06T12:00:00Z", "2025-01-07T12:00:00Z");
+    let by_transaction =
+        |id: &str| with(partial_refund("p", "o", monday), json!({ "metadata": { "providerTransactionId": id } }));
     stage.expect_payment("p", "o");
     assert_settled(&stage.callback(&notification("p", "o", "completed")), "completed");
     for (body, outcome) in [
@@ -118,6 +120,9 @@ fn a_partial_refund_is_no_status(store: Store) {
         (partial_refund("p", "o", monday), "duplicate"),
         (partial_refund("p", "o", "2025-01-06T14:00:00+02:00"), "duplicate"),
         (partial_refund("p", "o", tuesday), "partially_refunded"),
+        (by_transaction("t1"), "partially_refunded"),
+        (by_transaction("t2"), "partially_refunded"),
+        (by_transaction("t1"), "duplicate"),
         (notification("p", "o", "completed"), "duplicate"),
     ] {
         assert_settled(&stage.callback(&body), outcome);

@@ -16,8 +16,7 @@ on_both_stores! {
 
 /// Sends what completes a payment, with these options in place of those of the same name.
 fn send(to: &str, options: &[&str], environment: &[(&str, &str)]) -> Output {
-    let usual =
-        [["--url", to], ["--payment-id", "p"], ["--order-id", "o"], ["--status", "completed"], ["--method", "webpay"]];
+    let usual = [["--url", to], ["--payment-id", "p"], ["--order-id", "o"], ["--status", "completed"]];
     let kept = usual.into_iter().filter(|[name, _]| !options.contains(name)).flatten();
     let arguments: Vec<_> = ["send", "--json"].into_iter().chain(kept).chain(options.iter().copied()).collect();
     command(&folder(), &arguments, environment)
@@ -40,16 +39,18 @@ fn a_callback_is_sent_and_settled(store: Store) {
     assert_eq!(sent["answer"]["code"], "payment_not_found");
     assert_eq!(stage.register(&registration("p", "o")).json()["applied"], json!(["completed"]));
     stage.expect_payment("p2", "o2");
-    let options = ["--transaction-id", "t", "--amount", "29.00", "--currency", "EUR"];
+    let options = ["--transaction-id", "t", "--amount", "29.00", "--currency", "EUR", "--method", "webpay"];
     let options = [&["--payment-id", "p2", "--order-id", "o2"], &options[..]].concat();
     let sent = document(&send(&format!("{url}/"), &options, &KEY), 0);
     assert_eq!((&sent["delivered"], &sent["httpStatus"]), (&json!(true), &json!(200)));
     assert_eq!(sent["answer"]["outcome"], "completed");
     assert_eq!(stage.payment("p2")["payment"]["providerTransactionId"], "t");
-    let partial = document(&send(&url, &["--event", "refunded", "--timestamp", "2025-01-06T12:00:00Z"], &KEY), 0);
+    let partial = ["--event", "refunded", "--timestamp", "2025-01-06T12:00:00Z", "--amount", "5"];
+    let partial = document(&send(&url, &partial, &KEY), 0);
     assert_eq!(partial["answer"]["outcome"], "partially_refunded");
     let delivery = &stage.deliveries("?limit=1")[0];
     assert_eq!((&delivery["event"], &delivery["sentAt"]), (&json!("refunded"), &json!("2025-01-06T12:00:00.000Z")));
+    assert_eq!(delivery["paymentMethod"], json!(null), "the deployed sender names none");
     let refused = document(&send(&url, &["--amount", "1"], &KEY), 1);
     assert_eq!((&refused["httpStatus"], &refused["answer"]["code"]), (&json!(400), &json!("amount_mismatch")));
     let unknown = document(&send(&url, &[], &[("PAYMENT_API_KEY", "wrong")]), 1);

@@ -1,5 +1,6 @@
 //! Where the facts play: a store, the service on it, and short words for what its callers do.
 
+use std::io::Write as _;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -8,7 +9,10 @@ use contracts::postgres::ThrowawayDatabase;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use simulator::{Request, Response, Service, percent_encoded};
 use tempfile::TempDir;
 
@@ -356,6 +360,25 @@ pub(crate) fn with(mut body: Value, changes: Value) -> Value {
 pub(crate) fn without(mut body: Value, member: &str) -> Value {
     body.as_object_mut().expect("an object").remove(member).expect("a member to leave out");
     body
+}
+
+/// The body as a client sends it that compresses.
+pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body).expect("memory to write to");
+    encoder.finish().expect("memory to write to")
+}
+
+/// Likewise, in HTTP's other coding.
+pub(crate) fn deflate(body: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body).expect("memory to write to");
+    encoder.finish().expect("memory to write to")
+}
+
+/// In hex, as documents show it.
+pub(crate) fn sha256(body: &[u8]) -> String {
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A text as it stands, without quotes.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use domain::{Outcome, PaymentMethod, Registration};
+use domain::{Notification, Outcome, PaymentMethod, Registration};
 use ports::{DeliveryFilter, Ledger};
 use strum::VariantArray as _;
 
-use crate::fixtures::{any, completion, deliveries, order, partial_refund, payment_id, register, registration, settle};
+use crate::fixtures::{
+    any, completion, deliveries, order, partial_refund, payment_id, register, registration, settle, transaction_id,
+};
 
 /// That migrations, which yield another ledger in the same database, keep what this one holds.
 pub fn what_is_stored_outlives(ledger: &dyn Ledger, migrations: impl FnOnce() -> Arc<dyn Ledger>) {
@@ -15,7 +17,9 @@ pub fn what_is_stored_outlives(ledger: &dyn Ledger, migrations: impl FnOnce() ->
         let registration = registration(&format!("p{n}"), &format!("o{}", n / 2));
         register(ledger, &Registration { method: *method, ..registration }, 2);
     }
+    let by_transaction = Notification { transaction_id: Some(transaction_id("t")), ..partial_refund("p3", "o1", 2) };
     settle(ledger, &[completion("p3", "o1"), completion("p2", "o1"), partial_refund("p3", "o1", 1)], 3);
+    settle(ledger, std::slice::from_ref(&by_transaction), 3);
     let stored = |ledger: &dyn Ledger| {
         let orders = ["o0", "o1", "o2", "o3", "o4"].map(|id| order(ledger, id));
         let trails = ["p0", "p1", "p2", "p3", "unknown"]
@@ -26,8 +30,8 @@ pub fn what_is_stored_outlives(ledger: &dyn Ledger, migrations: impl FnOnce() ->
     let ledger = &*migrations();
     assert_eq!(stored(ledger), before);
     assert_eq!(
-        settle(ledger, &[partial_refund("p3", "o1", 1), completion("p8", "o4")], 4),
-        [Outcome::Duplicate, Outcome::Completed]
+        settle(ledger, &[partial_refund("p3", "o1", 1), by_transaction, completion("p8", "o4")], 4),
+        [Outcome::Duplicate, Outcome::Duplicate, Outcome::Completed]
     );
     register(ledger, &registration("unknown", "o0"), 5);
     register(ledger, &registration("new", "o5"), 5);

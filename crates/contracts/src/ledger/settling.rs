@@ -13,7 +13,8 @@ use usecases::{Caller, ReplayError, cancel_order, replay_delivery};
 
 use crate::fixtures::{
     FixedClock, any, at, completion, count, deliveries, money, note_invalid, notification, order, order_id, outcomes,
-    partial_refund, payment, payment_id, receipt, register, registration, settle, settle_as, try_settle,
+    partial_refund, payment, payment_id, receipt, register, registration, settle, settle_as, transaction_id,
+    try_settle,
 };
 
 pub fn a_batch_settles_many_payments_at_once(ledger: &Arc<dyn Ledger>) {
@@ -100,6 +101,21 @@ pub fn a_partial_refund_is_known_again_by_its_time(ledger: &Arc<dyn Ledger>) {
     assert_eq!(settle(&**ledger, &[partial_refund("q", "q", 5)], 4), [again]);
     assert_eq!(payment(&**ledger, "p").payment.payment.status, PaymentStatus::Completed);
     assert_eq!(order(&**ledger, "p").order.status, OrderStatus::Paid);
+}
+
+pub fn partial_refunds_of_one_moment_are_told_apart_by_their_transactions(ledger: &Arc<dyn Ledger>) {
+    register(&**ledger, &registration("p", "o"), 0);
+    settle(&**ledger, &[completion("p", "o")], 1);
+    let of = |transaction: Option<&str>| Notification {
+        transaction_id: transaction.map(transaction_id),
+        ..partial_refund("p", "o", 5)
+    };
+    let (once, again) = (Outcome::PartiallyRefunded, Outcome::Duplicate);
+    let batch = [of(Some("t1")), of(Some("t2")), of(Some("t1"))];
+    assert_eq!(settle(&**ledger, &batch, 2), [once.clone(), once.clone(), again.clone()]);
+    let batch = [of(Some("t2")), of(None), of(Some("t3")), of(None)];
+    assert_eq!(settle(&**ledger, &batch, 3), [again.clone(), once.clone(), once, again.clone()]);
+    assert_eq!(settle(&**ledger, &[of(None), of(Some("t3"))], 4), [again.clone(), again]);
 }
 
 pub fn a_partial_refund_completes_what_was_not_completed(ledger: &Arc<dyn Ledger>) {

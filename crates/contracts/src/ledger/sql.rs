@@ -65,10 +65,10 @@ pub fn a_record_that_cannot_be_understood_is_corrupt(ledger: &Arc<dyn Ledger>, d
 }
 
 pub fn an_entry_that_cannot_be_understood_is_corrupt(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
-    let columns =
-        ["source", "status", "event", "method", "amount", "currency", "outcome", "previous_status", "new_status"];
+    let columns = ["source", "status", "event", "amount", "currency", "outcome", "previous_status", "new_status"];
     let damages = columns.map(|column| format!("{column} = 'x'"));
-    let empty = ["payment_id", "order_id", "transaction_id", "request_id"].map(|column| format!("{column} = ''"));
+    let empty =
+        ["payment_id", "order_id", "method", "transaction_id", "request_id"].map(|column| format!("{column} = ''"));
     let unreasonable =
         ["outcome = 'rejected', reason = NULL".to_owned(), "outcome = 'unapplied', reason = 'x'".to_owned()];
     for damage in damages.into_iter().chain(empty).chain(unreasonable) {
@@ -142,7 +142,7 @@ pub fn the_database_itself_refuses_what_the_rule_excludes(ledger: &Arc<dyn Ledge
             (payment_id, order_key, method, amount_minor, currency, status, created_at, updated_at) \
          SELECT payment_id, order_key, method, amount_minor, currency, status, created_at, updated_at \
          FROM external_payments",
-        "INSERT INTO partial_refunds SELECT 'nobody', created_at FROM orders",
+        "INSERT INTO partial_refunds (payment_id, sent_at) SELECT 'nobody', created_at FROM orders",
     ] {
         assert!(database.execute(nonsense).is_err(), "{nonsense}");
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Delivery, DeliveryId, ExternalPayment, InvoiceNumber, KeyName, MethodRecord, Mismatch, Notification, Obstacle,
-    Order, Outcome, OutcomeKind, Payload, PaymentMethod, PaymentStatus, Receipt, RecordDetails, RedirectUrl,
+    Delivery, DeliveryId, ExternalPayment, InvoiceNumber, KeyName, MethodName, MethodRecord, Mismatch, Notification,
+    Obstacle, Order, Outcome, OutcomeKind, Payload, PaymentMethod, PaymentStatus, Receipt, RecordDetails, RedirectUrl,
     Registration, Report, RequestId, Source, UserId, parse_timestamp,
 };
 use ports::{Ledger, OrderHistory, PaymentHistory, RecordedPayment};
@@ -111,7 +111,7 @@ pub fn an_entry_with_everything_set_is_read_back_exactly(ledger: &Arc<dyn Ledger
             currency: Some(registration.price.currency()),
             transaction_id: Some(transaction_id("транзакция '\"\\")),
             sent_at: at_micros(-1),
-            method: PaymentMethod::Payu,
+            method: MethodName::parse("nové, '\"\\").ok(),
             ..completion("payment ě", "order 😀")
         };
         let mut digest = [0; 32];

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Books, Changes, Currency, Delivery, DeliveryId, Event, ExternalPayment, MethodRecord, Money, Notification, Order,
-    OrderId, Outcome, PartialRefund, PaymentId, PaymentMethod, Receipt, RecordDetails, Registration,
-    RegistrationOutcome, Report, Source,
+    Books, Changes, Currency, Delivery, DeliveryId, Event, ExternalPayment, MethodName, MethodRecord, Money,
+    Notification, Order, OrderId, Outcome, PartialRefund, PaymentId, PaymentMethod, Receipt, RecordDetails,
+    Registration, RegistrationOutcome, Report, Source,
 };
 
 pub(crate) fn payment_id(text: &str) -> PaymentId {
@@ -44,7 +44,7 @@ pub(crate) fn notification(payment: &str, order: &str, report: Report, second: i
         payment_id: payment_id(payment),
         order_id: order_id(order),
         report,
-        method: PaymentMethod::Webpay,
+        method: MethodName::parse("webpay").ok(),
         amount: None,
         currency: None,
         sent_at: at(second),
