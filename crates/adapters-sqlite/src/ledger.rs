@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adapters_diesel::schema::{deliveries, events};
@@ -9,7 +8,6 @@ use adapters_diesel::{
     DeliveryRow, EventRow, LedgerOptions, ParkedRow, StorageError, SurrogateKeys, build_pool, open_books,
     pool_connections, retry_races, up_to_date,
 };
-use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::r2d2::{NopConnectionCustomizer, Pool, PooledConnection};
 use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
@@ -24,7 +22,6 @@ use crate::queries;
 
 /// The ledger in an SQLite file.
 pub struct SqliteLedger {
-    path: PathBuf,
     pool: Pool<Opener>,
     /// SQLite lets one connection write at a time and has the others poll for their turn; waiting here is
     /// fair and costs nothing.
@@ -39,12 +36,7 @@ impl SqliteLedger {
         let opener = Opener::new(path, Session { busy_timeout: options.patience });
         let writing = Arc::default();
         let checkpointer = Checkpointer::start(opener.clone(), Arc::clone(&writing));
-        Self {
-            path: path.to_owned(),
-            pool: build_pool(opener, options, NopConnectionCustomizer),
-            writing,
-            checkpointer,
-        }
+        Self { pool: build_pool(opener, options, NopConnectionCustomizer), writing, checkpointer }
     }
 
     fn connection(&self) -> Result<PooledConnection<Opener>, LedgerError> {
@@ -54,10 +46,6 @@ impl SqliteLedger {
     /// Reads in one snapshot.
     fn read<T>(&self, read: impl FnOnce(&mut SqliteConnection) -> Result<T, StorageError>) -> Result<T, LedgerError> {
         self.connection()?.run(|connection| connection.transaction(read))
-    }
-
-    fn check_schema(&self) -> Result<(), LedgerError> {
-        self.connection()?.run(|connection| up_to_date(connection, MIGRATIONS))
     }
 }
 
@@ -99,12 +87,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn check(&self) -> Result<(), LedgerError> {
-        self.check_schema()?;
-        try_to_write_beside(&self.path).map_err(|error| LedgerError::Unavailable(error.into()))?;
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.connection()?.run(|connection| connection.immediate_transaction(try_to_commit))?;
-        self.checkpointer.wake();
-        Ok(())
+        self.connection()?.run(|connection| up_to_date(connection, MIGRATIONS))
     }
 
     fn figures(&self) -> Result<LedgerFigures, LedgerError> {
@@ -114,18 +97,6 @@ impl Ledger for SqliteLedger {
     fn connections(&self) -> Connections {
         pool_connections(&self.pool)
     }
-}
-
-/// Whether there is room for more than a callback changes. A commit does not show it: after a checkpoint it goes where the
-/// log has been written before.
-fn try_to_write_beside(database: &Path) -> io::Result<()> {
-    let database = database.canonicalize()?;
-    tempfile::tempfile_in(database.with_file_name(""))?.write_all(&[0; 128 * 1024])
-}
-
-/// Writes the first page as it is, which is synced as any commit.
-fn try_to_commit(connection: &mut SqliteConnection) -> Result<(), StorageError> {
-    Ok(connection.batch_execute("PRAGMA user_version = 0")?)
 }
 
 fn amend(connection: &mut SqliteConnection, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), StorageError> {

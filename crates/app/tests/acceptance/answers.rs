@@ -274,12 +274,12 @@ fn a_body_may_be_coded_in_one_of_two_ways(store: Store) {
     }
     let broken = &stage.deliveries("?outcome=invalid&limit=1")[0];
     assert_eq!(broken["reason"], "body: must be what its Content-Encoding says");
-    stage.expect_payment("p", "o");
-    let coded = gzip(notification("p", "o", "completed").to_string().as_bytes());
+    stage.expect_payment("coded", "o2");
+    let coded = gzip(notification("coded", "o2", "completed").to_string().as_bytes());
     let request = Request::post(WEBHOOK).key(PAYMENT_KEY).header("Content-Encoding", "gzip").json(coded.clone());
     assert_settled(&stage.send(&request), "completed");
     assert_eq!(
-        stage.deliveries("?payment=p&limit=1")[0]["bodySha256"],
+        stage.deliveries("?payment=coded&limit=1")[0]["bodySha256"],
         sha256(&coded),
         "of the bytes as they were sent"
     );

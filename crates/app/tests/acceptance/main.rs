@@ -33,7 +33,6 @@ mod commands;
 mod concurrency;
 mod connections;
 mod deliveries;
-mod files;
 mod logs;
 mod metrics;
 mod openapi;
