@@ -125,7 +125,7 @@ fn add_what_utoipa_cannot_say(document: &mut Value) {
 /// In a body, what may be `null` may be empty as well.
 fn allow_empty_texts(schema: &mut Value) {
     let members = schema["properties"].as_object_mut().into_iter().flat_map(|members| members.values_mut());
-    for forms in members.filter_map(|member| member["oneOf"].as_array_mut()) {
+    for forms in members.filter_map(|member| member.get_mut("oneOf").and_then(Value::as_array_mut)) {
         forms.push(json!(word("")));
     }
 }
