@@ -65,8 +65,10 @@ impl OpenFiles {
         // SQLite would make an empty file a new database.
         verify_beginning(&handle, path)?;
         let connection = connect()?;
+        // SQLite puts them beside the file that a link leads to.
+        let resolved = path.canonicalize().map_err(unreadable)?;
         let beside = |suffix| {
-            let mut path = path.as_os_str().to_owned();
+            let mut path = resolved.as_os_str().to_owned();
             path.push(suffix);
             let path = PathBuf::from(path);
             FileId::at(&path).map(|id| (path, id))

@@ -138,6 +138,24 @@ fn a_backup_is_not_read_with_the_log_of_the_file_that_it_replaced() {
 }
 
 #[test]
+fn a_path_may_be_a_link_and_lead_to_another_file_later() {
+    let (first, second) = (File::migrated(), File::migrated());
+    let links = File::new();
+    let link_to = |file: &File| {
+        let link = links.folder.path().join("link");
+        std::os::unix::fs::symlink(file.path(), &link).expect("a link");
+        rename(&link, &links.path());
+    };
+    link_to(&first);
+    let ledger = ledger(&links);
+    ledger.check().expect("a ledger that is ready");
+    register(&*second.ledger(), &registration("p", "o"), 0);
+    link_to(&second);
+    assert_recovers(&ledger, &second);
+    assert_eq!(first.texts("SELECT status AS text FROM external_payments"), ["pending"]);
+}
+
+#[test]
 fn a_damaged_database_is_unavailable() {
     for damage in ["", "this is no database, and long enough to be taken for one's header"] {
         let file = File::migrated();

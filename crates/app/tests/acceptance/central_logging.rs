@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use simulator::{Conduct, Connection, LoggingService, Request};
 
@@ -311,8 +312,7 @@ fn a_reader_of_stdout_that_stands_still_does_not_keep_it_from_ending() {
     };
     assert_eq!(answered(Instant::now()).expect("an answer").status, 200);
     let told = Instant::now();
-    let kill = Command::new("kill").arg(child.id().to_string()).status().expect("kill");
-    assert!(kill.success());
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("a process");
     assert!(child.wait().expect("an end").success());
     assert!(told.elapsed() < STOPS_WITHIN, "{:?}", told.elapsed());
     drop(reader);

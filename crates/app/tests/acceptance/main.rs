@@ -33,6 +33,7 @@ mod commands;
 mod concurrency;
 mod connections;
 mod deliveries;
+mod files;
 mod logs;
 mod metrics;
 mod openapi;
