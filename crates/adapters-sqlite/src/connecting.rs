@@ -142,6 +142,11 @@ impl Opener {
         Self { path: path.to_owned(), session, files: Arc::default() }
     }
 
+    /// The same, to the same files, with another patience with those who hold the lock.
+    pub(crate) fn with_busy_timeout(&self, busy_timeout: Duration) -> Self {
+        Self { session: Session { busy_timeout }, ..self.clone() }
+    }
+
     fn establish(&self) -> Result<SqliteConnection, OpenError> {
         let mut connection = establish(&self.path)?;
         self.session.apply(&mut connection)?;

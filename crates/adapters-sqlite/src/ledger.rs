@@ -1,15 +1,20 @@
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use adapters_diesel::schema::{deliveries, events};
 use adapters_diesel::{
     DeliveryRow, EventRow, LedgerOptions, ParkedRow, StorageError, SurrogateKeys, build_pool, open_books,
     pool_connections, retry_races, up_to_date,
 };
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use diesel::r2d2::{NopConnectionCustomizer, Pool, PooledConnection};
+use diesel::r2d2::{ManageConnection as _, NopConnectionCustomizer, Pool, PooledConnection};
 use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
 use ports::{
     Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
@@ -20,12 +25,20 @@ use crate::checkpointing::Checkpointer;
 use crate::connecting::{MIGRATIONS, Opener, Session};
 use crate::queries;
 
+/// How long readiness waits for the turn to write in this process, and then for other processes.
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// The ledger in an SQLite file.
 pub struct SqliteLedger {
+    path: PathBuf,
     pool: Pool<Opener>,
     /// SQLite lets one connection write at a time and has the others poll for their turn; waiting here is
     /// fair and costs nothing.
     writing: Arc<Mutex<()>>,
+    /// How many there have been.
+    commits: AtomicU64,
+    /// Opens connections that wait for other processes at most for [`PROBE_WAIT_MAX`].
+    prober: Opener,
     checkpointer: Checkpointer,
 }
 
@@ -36,7 +49,14 @@ impl SqliteLedger {
         let opener = Opener::new(path, Session { busy_timeout: options.patience });
         let writing = Arc::default();
         let checkpointer = Checkpointer::start(opener.clone(), Arc::clone(&writing));
-        Self { pool: build_pool(opener, options, NopConnectionCustomizer), writing, checkpointer }
+        Self {
+            path: path.to_owned(),
+            commits: AtomicU64::new(0),
+            prober: opener.with_busy_timeout(PROBE_WAIT_MAX.min(options.patience)),
+            pool: build_pool(opener, options, NopConnectionCustomizer),
+            writing,
+            checkpointer,
+        }
     }
 
     fn connection(&self) -> Result<PooledConnection<Opener>, LedgerError> {
@@ -46,6 +66,26 @@ impl SqliteLedger {
     /// Reads in one snapshot.
     fn read<T>(&self, read: impl FnOnce(&mut SqliteConnection) -> Result<T, StorageError>) -> Result<T, LedgerError> {
         self.connection()?.run(|connection| connection.transaction(read))
+    }
+
+    fn check_schema(&self) -> Result<(), LedgerError> {
+        self.connection()?.run(|connection| up_to_date(connection, MIGRATIONS))
+    }
+
+    /// The turn to write, or none if another writer commits before it can be had, which shows as much.
+    fn turn_or_commit(&self) -> Result<Option<MutexGuard<'_, ()>>, LedgerError> {
+        let (commits, deadline) = (self.commits.load(Ordering::Relaxed), Instant::now() + PROBE_WAIT_MAX);
+        loop {
+            match self.writing.try_lock() {
+                Ok(turn) => return Ok(Some(turn)),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(Some(poisoned.into_inner())),
+                Err(TryLockError::WouldBlock) if self.commits.load(Ordering::Relaxed) != commits => return Ok(None),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LedgerError::Unavailable("another thread has been writing for too long".into()));
+                }
+            }
+        }
     }
 }
 
@@ -62,6 +102,7 @@ impl Ledger for SqliteLedger {
         self.connection()?.run(|connection| {
             retry_races(|| connection.immediate_transaction(|connection| amend(connection, keys, act)))
         })?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
         self.checkpointer.wake();
         Ok(())
     }
@@ -87,7 +128,14 @@ impl Ledger for SqliteLedger {
     }
 
     fn check(&self) -> Result<(), LedgerError> {
-        self.connection()?.run(|connection| up_to_date(connection, MIGRATIONS))
+        self.check_schema()?;
+        try_to_write_beside(&self.path).map_err(|error| LedgerError::Unavailable(error.into()))?;
+        if let Some(_turn) = self.turn_or_commit()? {
+            let mut connection = self.prober.connect().map_err(|error| LedgerError::Unavailable(error.into()))?;
+            connection.run(|connection| connection.immediate_transaction(try_to_commit))?;
+            self.checkpointer.wake();
+        }
+        Ok(())
     }
 
     fn figures(&self) -> Result<LedgerFigures, LedgerError> {
@@ -97,6 +145,18 @@ impl Ledger for SqliteLedger {
     fn connections(&self) -> Connections {
         pool_connections(&self.pool)
     }
+}
+
+/// Whether there is room for more than a callback changes. A commit does not show it: after a checkpoint it goes where the
+/// log has been written before.
+fn try_to_write_beside(database: &Path) -> io::Result<()> {
+    let database = database.canonicalize()?;
+    tempfile::tempfile_in(database.with_file_name(""))?.write_all(&[0; 128 * 1024])
+}
+
+/// Writes the first page as it is, which is synced as any commit.
+fn try_to_commit(connection: &mut SqliteConnection) -> Result<(), StorageError> {
+    Ok(connection.batch_execute("PRAGMA user_version = 0")?)
 }
 
 fn amend(connection: &mut SqliteConnection, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), StorageError> {

@@ -1,4 +1,5 @@
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use contracts::fixtures::{
     any, at, completion, order_id, payment, payment_id, receipt, register, registration, settle, try_settle,
@@ -28,6 +29,25 @@ fn a_ledger_out_of_reach_is_unavailable() {
         assert!(is_unavailable(ledger.delivery(receipt(at(1)).delivery_id)));
         assert!(is_unavailable(ledger.deliveries(&any())));
     }
+}
+
+#[test]
+fn readiness_does_not_wait_as_long_as_a_callback() {
+    let file = File::migrated();
+    let ledger = open(&file.path(), Duration::from_secs(60));
+    let mut other = file.connect();
+    other.batch_execute("BEGIN IMMEDIATE").expect("a lock");
+    thread::scope(|scope| {
+        let settled = scope.spawn(|| try_settle(&ledger, &[completion("p", "o")], 1));
+        for _ in 0..2 {
+            let asked = Instant::now();
+            assert!(is_unavailable(ledger.check()));
+            assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+        }
+        other.batch_execute("ROLLBACK").expect("an end");
+        settled.join().expect("no panic").expect("a ledger that settles");
+    });
+    ledger.check().expect("a ledger that is ready");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The files of the embedded store are moved, replaced or damaged under the service.
+//! The files of the embedded store are moved, replaced or damaged under the service, or their disk is full.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -8,6 +8,11 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
+#[cfg(target_os = "linux")]
+use rustix::{
+    io::Errno,
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+};
 use simulator::Request;
 
 use crate::stage::{
@@ -106,4 +111,59 @@ fn a_damaged_file_is_not_taken_for_a_ledger() {
     let file = OpenOptions::new().write(true).open(&files.path).expect("a file");
     file.write_all_at(&[0; 8192], 0).expect("a file that can be written");
     files.assert_away();
+}
+
+/// A disk of 1 MiB.
+#[cfg(target_os = "linux")]
+struct SmallDisk(PathBuf);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    /// None where the test may not mount: that takes root.
+    fn mount(at: PathBuf) -> Option<Self> {
+        fs::create_dir(&at).expect("a folder");
+        let mounted = mount("none", &at, "tmpfs", MountFlags::empty(), c"size=1m");
+        match mounted {
+            Ok(()) => Some(Self(at)),
+            Err(Errno::PERM) => None,
+            Err(error) => panic!("tmpfs: {error}"),
+        }
+    }
+
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("filling");
+        fs::write(&path, vec![0; 1 << 20]).expect_err("a full disk");
+        path
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_service_on_a_full_disk_is_not_ready() {
+    let folder = folder();
+    let Some(disk) = SmallDisk::mount(folder.path().join("disk")) else {
+        eprintln!("not tried: only root may mount a small disk");
+        return;
+    };
+    let files = Files::open(&disk.0);
+    assert_eq!(files.ready(), 200);
+    let filling = disk.fill();
+    let filled = Instant::now();
+    while files.ready() == 200 {
+        assert!(filled.elapsed() < Duration::from_secs(30), "{:#?}", files.service.lines());
+        thread::sleep(Duration::from_millis(50));
+    }
+    // The write-ahead log may have room from before.
+    let refused = (0..200).any(|n| files.status(&register(&registration(&format!("p{n}"), &format!("o{n}")))) == 503);
+    assert!(refused, "{:#?}", files.service.lines());
+    assert_eq!(files.status(&Request::get("/api/orders/o").key(PORTAL_KEY)), 200, "what is stored can be read");
+    fs::remove_file(filling).expect("a file");
+    files.assert_recovers();
 }

@@ -60,7 +60,11 @@ fn a_full_intake_says_so_at_once(store: Store) {
     let held = stage.store.hold();
     let ready = || stage.send(&Request::get("/readyz"));
     // Those who settle are all busy, and one callback waits.
-    while ready().status == 200 {
+    let one_waits = || {
+        let metrics = String::from_utf8(stage.send(&Request::get("/metrics")).body).expect("UTF-8");
+        metrics.contains("payment_callback_intake_queue_depth 1\n")
+    };
+    while !one_waits() {
         let index = waiting.len();
         assert!(index < 12, "the intake is never full");
         let mut connection = stage.service.connect().expect("a connection");
