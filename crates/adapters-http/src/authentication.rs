@@ -11,7 +11,7 @@ use domain::KeyName;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
-use subtle::{Choice, ConstantTimeEq as _};
+use subtle::ConstantTimeEq as _;
 use usecases::Caller;
 
 use crate::body::{Body, read_body, require_json};
@@ -21,54 +21,125 @@ use crate::problem::Problem;
 
 const API_KEY: &str = "X-API-Key";
 
+/// Shorter keys can be guessed.
+const KEY_CHARACTERS_MIN: usize = 16;
+
+/// What Standard Webhooks asks of a secret.
+const SECRET_BYTES_MIN: usize = 24;
+
+/// What a key or a secret is called. The key itself is not kept here.
+#[derive(Clone)]
+pub(crate) struct Credential {
+    /// In the log and in the audit trail.
+    pub(crate) name: KeyName,
+    /// In the metrics, which are open to all: its group and its position there, such as `payment-1`. Tells nothing
+    /// of the key.
+    pub(crate) label: String,
+}
+
+impl Credential {
+    /// For the next key of a group that has `before` already.
+    fn new(group: &str, before: usize, digest: &[u8; 32]) -> Self {
+        Self { name: KeyName::from_sha256(digest), label: format!("{group}-{}", before + 1) }
+    }
+}
+
 /// The keys that one group of callers may bear; only their digests are kept. Without any, nobody may call.
 #[derive(Clone, Default)]
 pub struct ApiKeys {
-    digests: Vec<[u8; 32]>,
+    keys: Vec<ApiKey>,
 }
 
+#[derive(Clone)]
+struct ApiKey {
+    digest: [u8; 32],
+    credential: Credential,
+    short: bool,
+}
+
+/// A key is one that no caller can bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be printable ASCII without quotes around it, or several of these separated by commas")]
+pub struct ApiKeyError;
+
 impl ApiKeys {
-    /// Reads keys separated by commas.
-    #[must_use]
-    pub fn parse(keys: &SecretString) -> Self {
+    /// Reads keys separated by commas. The group (`payment`, `portal`, `operator`) labels them in the metrics.
+    ///
+    /// # Errors
+    /// [`ApiKeyError`] if a key stands in quotes, which some tools keep, or holds what a header cannot.
+    pub fn parse(group: &str, keys: &SecretString) -> Result<Self, ApiKeyError> {
         let keys = keys.expose_secret().split(',').map(str::trim).filter(|key| !key.is_empty());
-        Self { digests: keys.map(sha256).collect() }
+        let read = |(before, key): (usize, &str)| {
+            if is_quoted(key) || !key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+                return Err(ApiKeyError);
+            }
+            let digest = sha256(key);
+            let credential = Credential::new(group, before, &digest);
+            Ok(ApiKey { digest, credential, short: key.len() < KEY_CHARACTERS_MIN })
+        };
+        Ok(Self { keys: keys.enumerate().map(read).collect::<Result<_, _>>()? })
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.digests.is_empty()
+        self.keys.is_empty()
     }
 
     /// What this key is called, if it is one of them.
     #[must_use]
-    pub fn name_of(&self, key: &[u8]) -> Option<KeyName> {
+    pub fn name_of(&self, key: &[u8]) -> Option<&KeyName> {
+        self.find(key).map(|credential| &credential.name)
+    }
+
+    /// The names of the keys that are short enough to be guessed.
+    pub fn short(&self) -> impl Iterator<Item = &KeyName> {
+        self.keys.iter().filter(|key| key.short).map(|key| &key.credential.name)
+    }
+
+    /// The names of the keys that are among the others, too.
+    pub fn shared_with(&self, others: &Self) -> impl Iterator<Item = &KeyName> {
+        let shared = |key: &&ApiKey| others.keys.iter().any(|other| other.digest == key.digest);
+        self.keys.iter().filter(shared).map(|key| &key.credential.name)
+    }
+
+    /// What the keys are called in the metrics.
+    pub(crate) fn labels(&self) -> Vec<&str> {
+        self.keys.iter().map(|key| &*key.credential.label).collect()
+    }
+
+    fn find(&self, key: &[u8]) -> Option<&Credential> {
         let digest = sha256(key);
         // Every key is looked at, and each in constant time.
-        let known = self.digests.iter().fold(Choice::from(0), |known, key| known | key.ct_eq(&digest));
-        bool::from(known).then(|| KeyName::from_sha256(&digest))
+        let mut found = None;
+        for known in &self.keys {
+            if bool::from(known.digest.ct_eq(&digest)) {
+                found = Some(&known.credential);
+            }
+        }
+        found
     }
 
-    /// What the keys are called.
-    pub(crate) fn names(&self) -> Vec<KeyName> {
-        self.digests.iter().map(KeyName::from_sha256).collect()
-    }
-
-    /// The name of the key that the request bears.
-    fn authenticate(&self, headers: &HeaderMap) -> Result<KeyName, Problem> {
+    /// The key that the request bears.
+    fn authenticate(&self, headers: &HeaderMap) -> Result<&Credential, Problem> {
         let mut given = headers.get_all(API_KEY);
         let (Some(key), None) = (given.next(), given.next()) else {
             return Err(Problem::unauthorized("one X-API-Key header is needed"));
         };
-        self.name_of(key.as_bytes()).ok_or_else(|| Problem::unauthorized("the X-API-Key is not known here"))
+        self.find(key.as_bytes()).ok_or_else(|| Problem::unauthorized("the X-API-Key is not known here"))
     }
 }
 
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} keys", self.digests.len())
+        write!(formatter, "{} keys", self.keys.len())
     }
+}
+
+/// Whether the text stands in quotes: a tool that does not know them has kept them.
+#[must_use]
+pub fn is_quoted(text: &str) -> bool {
+    text.starts_with(['"', '\'']) || text.ends_with(['"', '\''])
 }
 
 /// The keys of the portal's own calls.
@@ -112,32 +183,37 @@ impl<Keys: AsRef<ApiKeys> + 'static> FromRequest for Authenticated<Keys> {
 
 /// The secrets that callbacks may be signed with (Standard Webhooks).
 pub struct SigningSecrets {
-    secrets: Vec<(KeyName, Webhook)>,
+    secrets: Vec<(Credential, Webhook)>,
 }
 
-/// A secret is not `whsec_` and base64.
+/// A secret is not `whsec_` and base64 of enough bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be whsec_ and base64, or several of these separated by spaces")]
+#[error("must be whsec_ and the base64 of at least 24 bytes, or several of these separated by spaces, without quotes")]
 pub struct SigningSecretError;
 
 impl SigningSecrets {
     /// Reads secrets separated by spaces.
     ///
     /// # Errors
-    /// [`SigningSecretError`] if there is none or one is malformed.
+    /// [`SigningSecretError`] if there is none, one is malformed, or one has fewer than 24 bytes (contract).
     pub fn parse(secrets: &SecretString) -> Result<Self, SigningSecretError> {
-        let read = |secret: &str| {
-            let encoded = secret.strip_prefix("whsec_").filter(|encoded| !encoded.is_empty());
-            let webhook = Webhook::new(encoded.ok_or(SigningSecretError)?).map_err(|_| SigningSecretError)?;
-            Ok((KeyName::from_sha256(&sha256(secret)), webhook))
+        let read = |(before, secret): (usize, &str)| {
+            let encoded = secret.strip_prefix("whsec_").ok_or(SigningSecretError)?;
+            // Four characters of base64 are three bytes, and `Webhook` refuses what is not base64.
+            if encoded.trim_end_matches('=').len() * 3 / 4 < SECRET_BYTES_MIN {
+                return Err(SigningSecretError);
+            }
+            let webhook = Webhook::new(encoded).map_err(|_| SigningSecretError)?;
+            Ok((Credential::new("secret", before, &sha256(secret)), webhook))
         };
-        let secrets: Vec<_> = secrets.expose_secret().split_whitespace().map(read).collect::<Result<_, _>>()?;
+        let secrets = secrets.expose_secret().split_whitespace().enumerate();
+        let secrets: Vec<_> = secrets.map(read).collect::<Result<_, _>>()?;
         if secrets.is_empty() { Err(SigningSecretError) } else { Ok(Self { secrets }) }
     }
 
-    /// What the secrets are called.
-    fn names(&self) -> Vec<KeyName> {
-        self.secrets.iter().map(|(name, _)| name.clone()).collect()
+    /// What the secrets are called in the metrics.
+    fn labels(&self) -> Vec<&str> {
+        self.secrets.iter().map(|(credential, _)| &*credential.label).collect()
     }
 
     async fn admit(
@@ -180,13 +256,15 @@ impl SigningSecrets {
         Ok(signed)
     }
 
-    /// The name of the secret that the body is signed with. Standard Webhooks signs the payload, which is text, and
+    /// The secret that the body is signed with. Standard Webhooks signs the payload, which is text, and
     /// not the form that HTTP compresses it to.
-    fn authenticate(&self, headers: &http::HeaderMap, body: &Body) -> Result<KeyName, Problem> {
+    fn authenticate(&self, headers: &http::HeaderMap, body: &Body) -> Result<&Credential, Problem> {
         let payload = body.content.as_ref().map_err(|error| Problem::unauthorized(error.reason.clone()))?;
-        let signed = |(_, webhook): &&(KeyName, Webhook)| webhook.verify(payload, headers).is_ok();
+        let signed = |(_, webhook): &&(Credential, Webhook)| webhook.verify(payload, headers).is_ok();
         let secret = self.secrets.iter().find(signed);
-        secret.map(|(name, _)| name.clone()).ok_or_else(|| Problem::unauthorized("the signature is wrong or too old"))
+        secret
+            .map(|(credential, _)| credential)
+            .ok_or_else(|| Problem::unauthorized("the signature is wrong or too old"))
     }
 }
 
@@ -232,12 +310,21 @@ impl WebhookAuthentication {
         }
     }
 
-    /// What the keys and secrets are called.
-    pub(crate) fn names(&self) -> Vec<KeyName> {
+    /// The keys among what callbacks may bear.
+    #[must_use]
+    pub fn keys(&self) -> Option<&ApiKeys> {
         match self {
-            Self::ApiKey(keys) => keys.names(),
-            Self::Signature(secrets) => secrets.names(),
-            Self::Both(keys, secrets) => [keys.names(), secrets.names()].concat(),
+            Self::ApiKey(keys) | Self::Both(keys, _) => Some(keys),
+            Self::Signature(_) => None,
+        }
+    }
+
+    /// What the keys and secrets are called in the metrics.
+    pub(crate) fn labels(&self) -> Vec<&str> {
+        match self {
+            Self::ApiKey(keys) => keys.labels(),
+            Self::Signature(secrets) => secrets.labels(),
+            Self::Both(keys, secrets) => [keys.labels(), secrets.labels()].concat(),
         }
     }
 }

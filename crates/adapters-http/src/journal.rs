@@ -13,6 +13,7 @@ use domain::{
 use slog::{Drain as _, KV, Logger, Record, Serializer, debug, error, info, o, warn};
 use usecases::{Caller, Registered, Replay};
 
+use crate::authentication::Credential;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::routes::WEBHOOK;
@@ -44,15 +45,11 @@ impl Journal {
     }
 
     /// A caller has shown a key that is known, or has not.
-    pub(crate) fn authentication(&self, result: Result<KeyName, Problem>) -> Result<KeyName, Problem> {
-        match &result {
-            Ok(name) => {
-                self.metrics.key_used(name);
-                debug!(self.log, "authentication succeeded"; "key_name" => name.as_str());
-            }
-            Err(problem) => self.not_authenticated(problem),
-        }
-        result
+    pub(crate) fn authentication(&self, result: Result<&Credential, Problem>) -> Result<KeyName, Problem> {
+        let Credential { name, label } = result.inspect_err(|problem| self.not_authenticated(problem))?;
+        self.metrics.key_used(label);
+        debug!(self.log, "authentication succeeded"; "key_name" => name.as_str());
+        Ok(name.clone())
     }
 
     pub(crate) fn not_authenticated(&self, problem: &Problem) {

@@ -15,7 +15,7 @@ mod routes;
 mod server;
 mod wire;
 
-pub use authentication::{ApiKeys, SigningSecretError, SigningSecrets, WebhookAuthentication};
+pub use authentication::{ApiKeyError, ApiKeys, SigningSecretError, SigningSecrets, WebhookAuthentication, is_quoted};
 pub use desk::Desk;
 pub use metrics::{LogRecords, Metrics};
 pub use server::{Server, ServerSettings, listen};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use domain::{Delivery, KeyName, OutcomeKind, Source};
+use domain::{Delivery, OutcomeKind, Source};
 use ports::{Clock, Connections, LedgerError, LedgerFigures};
 use prometheus::core::Collector;
 #[cfg(target_os = "linux")]
@@ -106,7 +106,7 @@ impl Metrics {
                 &["result"],
             ),
             log_records: Box::new(log_records),
-            key_last_used: registered(&registry, GaugeVec::new(key_last_used, &["key_name"])),
+            key_last_used: registered(&registry, GaugeVec::new(key_last_used, &["key"])),
             clock,
             registry,
         };
@@ -149,12 +149,12 @@ impl Metrics {
     }
 
     /// This key may be used from now on.
-    pub(crate) fn expect_key(&self, name: &KeyName) {
-        self.key_last_used.with_label_values(&[name.as_str()]);
+    pub(crate) fn expect_key(&self, label: &str) {
+        self.key_last_used.with_label_values(&[label]);
     }
 
-    pub(crate) fn key_used(&self, name: &KeyName) {
-        self.key_last_used.with_label_values(&[name.as_str()]).set(unix_seconds(self.clock.now()));
+    pub(crate) fn key_used(&self, label: &str) {
+        self.key_last_used.with_label_values(&[label]).set(unix_seconds(self.clock.now()));
     }
 
     /// Everything, as Prometheus reads it.

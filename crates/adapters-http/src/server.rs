@@ -98,8 +98,8 @@ pub fn listen(
         operator_keys,
     } = settings;
     let listeners = bind(&bind_address)?;
-    for name in [authentication.names(), portal_keys.names(), operator_keys.names()].concat() {
-        metrics.expect_key(&name);
+    for label in [authentication.labels(), portal_keys.labels(), operator_keys.labels()].concat() {
+        metrics.expect_key(label);
     }
     let connections = OpenConnections::new(connections_max, keep_alive);
     let surroundings = Surroundings { log: log.clone(), metrics: Arc::clone(&metrics), response_deadline };

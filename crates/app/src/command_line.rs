@@ -1,40 +1,84 @@
-//! Reads the command line: what is wrong with it in one line, and help that names every variable.
+//! Reads the command line: what is wrong with it in a line each, and help that names every variable.
 
 use std::error::Error as _;
+use std::fmt;
 use std::process::ExitCode;
 
+use clap::builder::{Resettable, ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _};
 
-use crate::commands::Cli;
-use crate::settings::{SECRETS_HELP, environment, load_dotenv};
+use crate::commands::{Cli, check_secrets};
+use crate::settings::{SECRETS_HELP, load_dotenv, trim_variables};
 
-/// Reads the command line and the environment. Says what is wrong in one line, or prints the help that was
+/// Reads the command line and the environment. Says all that is wrong, a line each, or prints the help that was
 /// asked for; either way the exit code is the error.
 pub(crate) fn read() -> Result<Cli, ExitCode> {
     if load_dotenv().is_err() {
         // Its own words would show the line, and what is secret in it.
-        eprintln!("payment-callback: .env cannot be read: it must be lines of NAME=value");
+        complain(".env cannot be read: it must be lines of NAME=value");
         return Err(ExitCode::from(2));
     }
+    let options = Cli::command();
+    let trimmed = trim_variables(options.get_subcommands().flat_map(Command::get_arguments).filter_map(Arg::get_env));
+    // Made anew: an option takes the value of its variable when it is made.
     let command = with_settings_help(Cli::command());
-    match ignore_empty(command.clone()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => Ok(cli),
+    match command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) if trimmed.is_ok() => Ok(cli),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            // The help names every variable, also those that are empty.
-            let printed = command.try_get_matches().map_or_else(|help| help.print().is_ok(), |_| false);
-            Err(if printed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Err(if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Err(error) => {
-            eprintln!("payment-callback: {}", one_line(&command, &error));
+        _ => {
+            trimmed.err().iter().for_each(complain);
+            all_that_is_wrong(command).iter().for_each(complain);
             Err(ExitCode::from(2))
         }
     }
 }
 
+/// Prints what is wrong on stderr, each of its lines under the program's name.
+pub(crate) fn complain(message: impl fmt::Display) {
+    for line in message.to_string().lines() {
+        eprintln!("payment-callback: {line}");
+    }
+}
+
+/// What is wrong with options, variables and secrets. clap ends at the first bad value, so it is asked again with
+/// whatever it has complained about allowed.
+fn all_that_is_wrong(mut command: Command) -> Vec<String> {
+    let mut lines = Vec::new();
+    loop {
+        let error = match command.clone().try_get_matches() {
+            Ok(matches) => {
+                lines.extend(check_secrets(&matches).err().map(|error| error.to_string()));
+                return lines;
+            }
+            Err(error) => error,
+        };
+        lines.push(one_line(&command, &error));
+        let is_about_a_value = matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
+            && matches!(error.get(ContextKind::InvalidValue), Some(ContextValue::String(value)) if !value.is_empty());
+        let Some(option) = option_of(&error).filter(|_| is_about_a_value) else {
+            return lines;
+        };
+        let allow = |argument: Arg| match argument.get_long() {
+            Some(long) if long == option => {
+                if argument.get_action().takes_values() {
+                    argument.value_parser(ValueParser::os_string())
+                } else {
+                    // A flag takes a value from its variable alone.
+                    argument.env(Resettable::Reset)
+                }
+            }
+            _ => argument,
+        };
+        command = command.mut_subcommands(|subcommand| subcommand.mut_args(allow));
+    }
+}
+
 /// The program's own help lists every setting of the service, as `serve --help` does.
-fn with_settings_help(command: clap::Command) -> clap::Command {
-    let serve = command.find_subcommand("serve").into_iter().flat_map(clap::Command::get_opts);
+fn with_settings_help(command: Command) -> Command {
+    let serve = command.find_subcommand("serve").into_iter().flat_map(Command::get_opts);
     let lines: Vec<String> = serve
         .filter_map(|option| {
             let name = option.get_env()?.display();
@@ -47,24 +91,23 @@ fn with_settings_help(command: clap::Command) -> clap::Command {
     command.after_help(format!("{settings}\n\n{SECRETS_HELP}"))
 }
 
-/// An empty value is an unset one.
-fn ignore_empty(command: clap::Command) -> clap::Command {
-    let ignore = |argument: clap::Arg| match argument.get_env() {
-        Some(name) if environment(name).is_none() => argument.env(clap::builder::Resettable::Reset),
-        _ => argument,
-    };
-    command.mut_args(ignore).mut_subcommands(ignore_empty)
+/// The option that an error is about, without its dashes.
+fn option_of(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.split_whitespace().next()?.strip_prefix("--"),
+        _ => None,
+    }
 }
 
 /// What is wrong in one line that names the variable and never shows its value.
-fn one_line(command: &clap::Command, error: &clap::Error) -> String {
+fn one_line(command: &Command, error: &clap::Error) -> String {
     let argument = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => argument.split_whitespace().next().unwrap_or_default(),
         _ => "",
     };
-    let long = argument.strip_prefix("--").unwrap_or_default();
-    let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
-    let variable = arguments.filter(|known| known.get_long() == Some(long)).find_map(clap::Arg::get_env);
+    let long = option_of(error);
+    let arguments = command.get_subcommands().flat_map(Command::get_arguments);
+    let variable = arguments.filter(|known| long.is_some() && known.get_long() == long).find_map(Arg::get_env);
     let name = variable.map_or_else(|| argument.to_owned(), |name| format!("{} ({argument})", name.display()));
     match (error.kind(), error.source(), error.get(ContextKind::ValidValue)) {
         (ErrorKind::ValueValidation, Some(source), _) => format!("{name} {source}"),

@@ -19,11 +19,17 @@ fn main() -> ExitCode {
     };
     match commands::run(command) {
         Ok(code) => code,
-        Err(error) => {
-            // One line, also where a library's message has several.
-            let message = format!("{error:#}");
-            eprintln!("payment-callback: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
-            if error.is::<SettingsError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
-        }
+        Err(error) => match error.downcast_ref::<SettingsError>() {
+            Some(error) => {
+                command_line::complain(error);
+                ExitCode::from(2)
+            }
+            None => {
+                // One line, also where a library's message has several.
+                let message = format!("{error:#}");
+                command_line::complain(message.split_whitespace().collect::<Vec<_>>().join(" "));
+                ExitCode::FAILURE
+            }
+        },
     }
 }

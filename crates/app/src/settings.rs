@@ -2,31 +2,48 @@
 //! Keys and secrets, and the database's URL that may hold one, come from the environment alone.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io::{ErrorKind, IsTerminal};
 use std::time::Duration;
 
-use adapters_http::{ApiKeys, SigningSecrets, WebhookAuthentication};
+use adapters_http::{ApiKeys, SigningSecrets, WebhookAuthentication, is_quoted};
 use adapters_logging::{CentralSettings, Format, LogSettings};
 use clap::{Args, ValueEnum};
 use ports::Clock as _;
 use secrecy::SecretString;
-use slog::{KV, Record, Serializer};
+use slog::{KV, Logger, Record, Serializer, warn};
 use url::Url;
 
 use crate::clock::SystemClock;
 use crate::store::DatabaseUrl;
 
-/// A setting is bad or missing.
+/// Settings are bad or missing: a line for each, which names it and never shows its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable} {reason}")]
+#[error("{}", lines.join("\n"))]
 pub(crate) struct SettingsError {
-    variable: &'static str,
-    reason: String,
+    lines: Vec<String>,
 }
 
 impl SettingsError {
-    pub(crate) fn new(variable: &'static str, reason: impl Into<String>) -> Self {
-        Self { variable, reason: reason.into() }
+    pub(crate) fn new(variable: impl fmt::Display, reason: impl fmt::Display) -> Self {
+        Self { lines: vec![format!("{variable} {reason}")] }
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.lines.extend(other.lines);
+        self
+    }
+}
+
+/// Both values, or what is wrong with either.
+pub(crate) fn both<A, B>(
+    one: Result<A, SettingsError>,
+    other: Result<B, SettingsError>,
+) -> Result<(A, B), SettingsError> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(one), Err(other)) => Err(one.and(other)),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
     }
 }
 
@@ -113,13 +130,19 @@ impl ServiceSettings {
         Duration::from_secs(self.keep_alive_s)
     }
 
-    /// What callbacks must bear. Fails closed: what is asked for must be there.
-    pub(crate) fn webhook_authentication(&self) -> Result<WebhookAuthentication, SettingsError> {
-        Ok(match self.webhook_auth {
-            WebhookAuth::ApiKey => WebhookAuthentication::ApiKey(payment_keys()?),
-            WebhookAuth::Signature => WebhookAuthentication::Signature(signing_secrets()?),
-            WebhookAuth::Both => WebhookAuthentication::Both(payment_keys()?, signing_secrets()?),
-        })
+    /// The keys and secrets, and where the ledger is.
+    pub(crate) fn secrets(&self) -> Result<Secrets, SettingsError> {
+        Secrets::read(self.webhook_auth)
+    }
+
+    /// Warns if logging-microservice takes the records for its own, which it stores and does not show (neighbours.md).
+    pub(crate) fn warn_of_hidden_records(&self, log: &Logger) {
+        let LoggingSettings { service_name, logging_service_url, .. } = &self.logging;
+        let name = service_name.to_ascii_lowercase();
+        if logging_service_url.is_some() && ["error", "application"].iter().any(|word| name.contains(word)) {
+            warn!(log, "logging-microservice will not show these records"; "variable" => "SERVICE_NAME",
+                "reason" => "its queries leave out services whose names contain error or application");
+        }
     }
 }
 
@@ -189,8 +212,8 @@ pub(crate) struct LoggingSettings {
 
 impl LoggingSettings {
     /// For a log that goes into this stream.
-    pub(crate) fn for_log_into(self, stream: &impl IsTerminal) -> Result<LogSettings, SettingsError> {
-        let central = self.central()?;
+    pub(crate) fn for_log_into(self, stream: &impl IsTerminal) -> LogSettings {
+        let central = self.central();
         let terminal = stream.is_terminal();
         let format = match self.log_format {
             Some(LogFormat::Json) => Format::Json,
@@ -199,22 +222,14 @@ impl LoggingSettings {
             _ => Format::Pretty { coloured: terminal && environment("NO_COLOR").is_none() },
         };
         let now = || SystemClock.now();
-        Ok(LogSettings { level: self.log_level.into(), service: self.service_name, format, central, now })
+        LogSettings { level: self.log_level.into(), service: self.service_name, format, central, now }
     }
 
-    fn central(&self) -> Result<Option<CentralSettings>, SettingsError> {
-        let Some(base) = &self.logging_service_url else {
-            return Ok(None);
-        };
-        let name = self.service_name.to_ascii_lowercase();
-        if ["error", "application"].iter().any(|word| name.contains(word)) {
-            let reason = "must not contain \"error\" or \"application\", for LOGGING_SERVICE_URL is set and \
-                          logging-microservice refuses such records";
-            return Err(SettingsError::new("SERVICE_NAME", reason));
-        }
+    fn central(&self) -> Option<CentralSettings> {
+        let base = self.logging_service_url.as_ref()?;
         let mut url = base.clone();
         url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), self.logging_service_api_path));
-        Ok(Some(CentralSettings::new(url)))
+        Some(CentralSettings::new(url))
     }
 }
 
@@ -227,7 +242,7 @@ enum LogFormat {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum WebhookAuth {
+pub(crate) enum WebhookAuth {
     /// A key in X-API-Key
     ApiKey,
     /// A signature (Standard Webhooks)
@@ -259,6 +274,56 @@ impl From<LogLevel> for slog::Level {
     }
 }
 
+/// What `serve` takes from the environment alone.
+pub(crate) struct Secrets {
+    pub(crate) database_url: DatabaseUrl,
+    pub(crate) webhook_authentication: WebhookAuthentication,
+    pub(crate) portal_keys: ApiKeys,
+    pub(crate) operator_keys: ApiKeys,
+}
+
+/// What kinds of keys there are and how many, for the log.
+impl KV for Secrets {
+    fn serialize(&self, _: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
+        let Self { database_url, webhook_authentication, portal_keys, operator_keys } = self;
+        // From the last to the first, as slog goes through keys.
+        serializer.emit_arguments("operator_keys", &format_args!("{operator_keys:?}"))?;
+        serializer.emit_arguments("portal_keys", &format_args!("{portal_keys:?}"))?;
+        serializer.emit_arguments("callback_keys", &format_args!("{webhook_authentication:?}"))?;
+        serializer.emit_arguments("database", &format_args!("{database_url}"))
+    }
+}
+
+impl Secrets {
+    pub(crate) fn read(webhook_auth: WebhookAuth) -> Result<Self, SettingsError> {
+        let ((database_url, webhook_authentication), (portal_keys, operator_keys)) = both(
+            both(database_url(), webhook_authentication(webhook_auth)),
+            both(api_keys("PORTAL_API_KEY", "portal"), api_keys("OPERATOR_API_KEY", "operator")),
+        )?;
+        Ok(Self { database_url, webhook_authentication, portal_keys, operator_keys })
+    }
+
+    /// Warns of keys that protect less than they should, by their names.
+    pub(crate) fn warn_of_weak_keys(&self, log: &Logger) {
+        let Self { database_url: _, webhook_authentication, portal_keys, operator_keys } = self;
+        let payment_keys = webhook_authentication.keys().map(|keys| ("PAYMENT_API_KEY", keys));
+        let portal_keys = ("PORTAL_API_KEY", portal_keys);
+        for (variable, keys) in payment_keys.into_iter().chain([portal_keys, ("OPERATOR_API_KEY", operator_keys)]) {
+            for name in keys.short() {
+                warn!(log, "a key is short enough to be guessed"; "variable" => variable,
+                    "key_name" => name.as_str());
+            }
+        }
+        // A caller that registers and calls back has one key for both; operators' calls show and replay everything.
+        for (variable, keys) in payment_keys.into_iter().chain([portal_keys]) {
+            for name in operator_keys.shared_with(keys) {
+                warn!(log, "an operator's key is another caller's too"; "variable" => variable,
+                    "key_name" => name.as_str());
+            }
+        }
+    }
+}
+
 /// Sets what the `.env` file gives and the environment does not.
 pub(crate) fn load_dotenv() -> Result<(), dotenvy::Error> {
     let variables = match dotenvy::from_path_iter(".env") {
@@ -271,25 +336,48 @@ pub(crate) fn load_dotenv() -> Result<(), dotenvy::Error> {
             return Err(dotenvy::Error::Io(ErrorKind::InvalidData.into()));
         }
         if environment(&name).is_none() {
-            // SAFETY: the environment must not change while another thread reads it, and there is no other
-            // thread until a command runs.
-            #[expect(unsafe_code, reason = "clap reads variables from the environment alone")]
-            unsafe {
-                std::env::set_var(name, value);
-            }
+            set_variable(name.as_ref(), Some(&value));
         }
     }
     Ok(())
 }
 
-/// A variable of the environment; an empty one is unset.
-pub(crate) fn environment(name: impl AsRef<OsStr>) -> Option<OsString> {
-    #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
-    std::env::var_os(name).filter(|value| !value.is_empty())
+/// Drops the white space around the values of these variables, and removes those that are then empty.
+pub(crate) fn trim_variables<'a>(names: impl Iterator<Item = &'a OsStr>) -> Result<(), SettingsError> {
+    let mut trimmed = Ok(());
+    for name in names {
+        let value = variable(name);
+        // One that is no text is removed, for clap would not name it.
+        set_variable(name, value.as_ref().ok().and_then(Option::as_deref));
+        trimmed = both(trimmed, value).map(drop);
+    }
+    trimmed
 }
 
-fn variable(name: &'static str) -> Result<Option<String>, SettingsError> {
-    environment(name).map(OsString::into_string).transpose().map_err(|_| SettingsError::new(name, "must be UTF-8"))
+fn set_variable(name: &OsStr, value: Option<&str>) {
+    // SAFETY: the environment must not change while another thread reads it, and there is no other thread until a
+    // command runs.
+    #[expect(unsafe_code, reason = "clap reads variables from the environment alone")]
+    unsafe {
+        match value {
+            Some(value) => std::env::set_var(name, value),
+            None => std::env::remove_var(name),
+        }
+    }
+}
+
+/// A variable of the environment; one that is empty, or nothing but white space, is unset.
+pub(crate) fn environment(name: impl AsRef<OsStr>) -> Option<OsString> {
+    #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
+    std::env::var_os(name).filter(|value| value.to_str().is_none_or(|value| !value.trim().is_empty()))
+}
+
+/// The same as text, without the white space around it.
+fn variable(name: impl AsRef<OsStr>) -> Result<Option<String>, SettingsError> {
+    let name = name.as_ref();
+    let not_utf8 = |_| SettingsError::new(name.display(), "must be UTF-8");
+    let value = environment(name).map(OsString::into_string).transpose().map_err(not_utf8)?;
+    Ok(value.map(|value| value.trim().to_owned()))
 }
 
 pub(crate) fn database_url() -> Result<DatabaseUrl, SettingsError> {
@@ -298,25 +386,56 @@ pub(crate) fn database_url() -> Result<DatabaseUrl, SettingsError> {
         .map_err(|reason| SettingsError::new("DATABASE_URL", reason))
 }
 
+/// What callbacks must bear. Fails closed: what is asked for must be there, and what is there must be good.
+fn webhook_authentication(webhook_auth: WebhookAuth) -> Result<WebhookAuthentication, SettingsError> {
+    let (keys, secrets) = (payment_keys(), signing_secrets());
+    let keys_required = |keys: Option<_>| keys.ok_or_else(|| SettingsError::new("PAYMENT_API_KEY", "is not set"));
+    let secrets_required =
+        |secrets: Option<_>| secrets.ok_or_else(|| SettingsError::new("PAYMENT_WEBHOOK_SECRET", "is not set"));
+    match webhook_auth {
+        WebhookAuth::ApiKey => {
+            both(keys.and_then(keys_required), secrets).map(|(keys, _)| WebhookAuthentication::ApiKey(keys))
+        }
+        WebhookAuth::Signature => {
+            both(keys, secrets.and_then(secrets_required)).map(|(_, secrets)| WebhookAuthentication::Signature(secrets))
+        }
+        WebhookAuth::Both => both(keys.and_then(keys_required), secrets.and_then(secrets_required))
+            .map(|(keys, secrets)| WebhookAuthentication::Both(keys, secrets)),
+    }
+}
+
+fn payment_keys() -> Result<Option<ApiKeys>, SettingsError> {
+    api_keys("PAYMENT_API_KEY", "payment").map(|keys| Some(keys).filter(|keys| !keys.is_empty()))
+}
+
 /// The keys of a group of callers; without any, nobody may call.
-pub(crate) fn api_keys(name: &'static str) -> Result<ApiKeys, SettingsError> {
-    Ok(variable(name)?.map(|keys| ApiKeys::parse(&SecretString::from(keys))).unwrap_or_default())
+fn api_keys(name: &str, group: &str) -> Result<ApiKeys, SettingsError> {
+    let keys = variable(name)?.unwrap_or_default();
+    ApiKeys::parse(group, &keys.into()).map_err(|error| SettingsError::new(name, error))
 }
 
-fn payment_keys() -> Result<ApiKeys, SettingsError> {
-    let keys = api_keys("PAYMENT_API_KEY")?;
-    if keys.is_empty() { Err(SettingsError::new("PAYMENT_API_KEY", "is not set")) } else { Ok(keys) }
+fn signing_secrets() -> Result<Option<SigningSecrets>, SettingsError> {
+    let secrets = variable("PAYMENT_WEBHOOK_SECRET")?.map(|secrets| SigningSecrets::parse(&secrets.into()));
+    secrets.transpose().map_err(|error| SettingsError::new("PAYMENT_WEBHOOK_SECRET", error))
 }
 
-fn signing_secrets() -> Result<SigningSecrets, SettingsError> {
-    let secrets =
-        secret("PAYMENT_WEBHOOK_SECRET")?.ok_or_else(|| SettingsError::new("PAYMENT_WEBHOOK_SECRET", "is not set"))?;
-    SigningSecrets::parse(&secrets).map_err(|error| SettingsError::new("PAYMENT_WEBHOOK_SECRET", error.to_string()))
+/// What a sender proves itself with: of several keys and of several secrets, the first.
+pub(crate) struct SenderCredentials {
+    pub(crate) key: Option<SecretString>,
+    pub(crate) signing_secret: Option<SecretString>,
 }
 
-/// A secret, for those who bear it.
-pub(crate) fn secret(name: &'static str) -> Result<Option<SecretString>, SettingsError> {
-    Ok(variable(name)?.map(SecretString::from))
+impl SenderCredentials {
+    pub(crate) fn read() -> Result<Self, SettingsError> {
+        let (keys, secrets) = both(payment_keys(), signing_secrets())?;
+        if keys.is_none() && secrets.is_none() {
+            return Err(SettingsError::new("PAYMENT_API_KEY", "is not set"));
+        }
+        let keys = variable("PAYMENT_API_KEY")?.unwrap_or_default();
+        let secrets = variable("PAYMENT_WEBHOOK_SECRET")?.unwrap_or_default();
+        let key = keys.split(',').map(str::trim).find(|key| !key.is_empty()).map(Into::into);
+        Ok(Self { key, signing_secret: secrets.split_whitespace().next().map(Into::into) })
+    }
 }
 
 pub(crate) fn whole_number<const MIN: u64, const MAX: u64>(text: &str) -> Result<u64, String> {
@@ -331,9 +450,13 @@ fn host_and_port(text: &str) -> Result<String, &'static str> {
     }
 }
 
+pub(crate) fn http_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && !is_quoted(text));
+    url.ok_or("must be an http:// or https:// URL without quotes")
+}
+
 fn logging_service_url(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let url = url.ok_or("must be an http:// or https:// URL")?;
+    let url = http_url(text)?;
     if !url.username().is_empty() || url.password().is_some() {
         Err("must hold no user and no password")
     } else if url.query().is_some() || url.fragment().is_some() {

@@ -11,9 +11,9 @@ mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, Parser, Subcommand};
 
-use crate::settings::{DATABASE_HELP, SECRETS_HELP};
+use crate::settings::{self, DATABASE_HELP, SECRETS_HELP, Secrets, SenderCredentials, SettingsError, WebhookAuth};
 
 /// Receives payment notifications and settles each payment exactly once
 #[derive(Debug, Parser)]
@@ -52,6 +52,19 @@ enum Command {
     /// Apply a stored delivery again, through the same rule
     #[command(after_help = DATABASE_HELP)]
     Replay(replay::Replay),
+}
+
+/// What is wrong with what the command takes from the environment alone.
+pub(crate) fn check_secrets(matches: &ArgMatches) -> Result<(), SettingsError> {
+    match matches.subcommand() {
+        Some(("serve", serve)) => {
+            // Where it is bad itself, keys are asked for, as by default.
+            let webhook_auth = serve.try_get_one("webhook_auth").ok().flatten().copied();
+            Secrets::read(webhook_auth.unwrap_or(WebhookAuth::ApiKey)).map(drop)
+        }
+        Some(("send", _)) => SenderCredentials::read().map(drop),
+        _ => settings::database_url().map(drop),
+    }
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {

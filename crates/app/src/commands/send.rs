@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::clock::SystemClock;
 use crate::output::Format;
-use crate::settings::{self, SettingsError};
+use crate::settings::{self, SenderCredentials};
 
 pub(crate) const KEY_HELP: &str = "\
 Needs from the environment (or a .env file in the working directory) at least one of:
@@ -124,26 +124,19 @@ impl Send {
 /// What proves that the callback comes from the upstream.
 fn headers(body: &str) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    let keys = settings::secret("PAYMENT_API_KEY")?;
-    let mut keys = keys.iter().flat_map(|keys| keys.expose_secret().split(',')).map(str::trim);
-    if let Some(first) = keys.find(|key| !key.is_empty()) {
-        let mut key =
-            HeaderValue::from_str(first).map_err(|_| SettingsError::new("PAYMENT_API_KEY", "must be visible ASCII"))?;
+    let SenderCredentials { key, signing_secret } = SenderCredentials::read()?;
+    if let Some(key) = key {
+        let mut key = HeaderValue::from_str(key.expose_secret())?;
         key.set_sensitive(true);
         headers.insert("x-api-key", key);
     }
-    if let Some(secrets) = settings::secret("PAYMENT_WEBHOOK_SECRET")? {
-        let malformed = || SettingsError::new("PAYMENT_WEBHOOK_SECRET", "must be whsec_ and base64");
-        let first = secrets.expose_secret().split_whitespace().next().unwrap_or_default();
-        let webhook = Webhook::new(first).map_err(|_| malformed())?;
+    if let Some(secret) = signing_secret {
+        let webhook = Webhook::new(secret.expose_secret())?;
         let (id, now) = (format!("msg_{}", Uuid::now_v7().simple()), SystemClock.now().timestamp());
-        let signature = webhook.sign(&id, now, body.as_bytes()).map_err(|_| malformed())?;
+        let signature = webhook.sign(&id, now, body.as_bytes())?;
         headers.insert(HEADER_WEBHOOK_ID, id.parse()?);
         headers.insert(HEADER_WEBHOOK_TIMESTAMP, now.into());
         headers.insert(HEADER_WEBHOOK_SIGNATURE, signature.parse()?);
-    }
-    if headers.len() == 1 {
-        return Err(SettingsError::new("PAYMENT_API_KEY", "is not set").into());
     }
     Ok(headers)
 }
@@ -203,8 +196,7 @@ impl SentDocument {
 }
 
 fn base_url(text: &str) -> Result<Url, &'static str> {
-    let base = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let base = base.ok_or("must be an http:// or https:// URL")?;
+    let base = settings::http_url(text)?;
     let path = format!("{}/api/payments/webhook", base.path().trim_end_matches('/'));
     base.join(&path).map_err(|_| "must be a base URL")
 }

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use usecases::{CommitObserver, GroupCommit, GroupCommitLimits, ReceiveNotification};
 
 use crate::clock::SystemClock;
-use crate::settings::{self, DatabaseWait, ServiceSettings, SettingsError};
+use crate::settings::{DatabaseWait, Secrets, ServiceSettings, SettingsError};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const COMMIT: &str = env!("COMMIT");
@@ -63,9 +63,10 @@ impl Serve {
     /// Runs the service until it is told to stop.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let stdout = io::stdout();
-        let (log, log_guard) = adapters_logging::start(self.settings.logging.clone().for_log_into(&stdout)?, stdout)?;
+        let secrets = self.settings.secrets()?;
+        let (log, log_guard) = adapters_logging::start(self.settings.logging.clone().for_log_into(&stdout), stdout)?;
         let system = actix_web::rt::System::new();
-        let served = system.block_on(self.serve(&log, log_guard.counts()));
+        let served = system.block_on(self.serve(secrets, &log, log_guard.counts()));
         if let Err(error) = &served {
             error!(log, "not served"; "error" => format!("{error:#}"));
         }
@@ -74,17 +75,16 @@ impl Serve {
     }
 
     /// Wires everything together.
-    async fn serve(self, log: &Logger, log_counts: Arc<LogCounts>) -> anyhow::Result<()> {
+    async fn serve(self, secrets: Secrets, log: &Logger, log_counts: Arc<LogCounts>) -> anyhow::Result<()> {
         let Self { settings, database_wait } = self;
-        let webhook_authentication = settings.webhook_authentication()?;
-        let portal_keys = settings::api_keys("PORTAL_API_KEY")?;
-        let operator_keys = settings::api_keys("OPERATOR_API_KEY")?;
-        let database_url = Arc::new(settings::database_url()?);
         let open_files_max = raise_open_files_limit();
         let mut stop_signals = StopSignals::listen()?;
-        info!(log, "starting"; "version" => VERSION, "commit" => COMMIT, "database" => %database_url,
-            "callback_keys" => ?webhook_authentication, "portal_keys" => ?portal_keys, "operator_keys" => ?operator_keys, &settings,
+        info!(log, "starting"; "version" => VERSION, "commit" => COMMIT, &secrets, &settings,
             "database_wait_s" => database_wait.duration().as_secs());
+        secrets.warn_of_weak_keys(log);
+        settings.warn_of_hidden_records(log);
+        let Secrets { database_url, webhook_authentication, portal_keys, operator_keys } = secrets;
+        let database_url = Arc::new(database_url);
 
         let (url, wait) = (Arc::clone(&database_url), database_wait.duration());
         tokio::select! {

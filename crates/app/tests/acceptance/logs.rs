@@ -476,8 +476,9 @@ fn every_message_is_documented() {
     let page = include_str!("../../../../docs/logging.md");
     let journal = include_str!("../../../adapters-http/src/journal.rs");
     let serve = include_str!("../../src/commands/serve.rs");
+    let settings = include_str!("../../src/settings.rs");
     let mut messages = 0;
-    for call in [journal, serve].iter().flat_map(|source| source.split("!(").skip(1)) {
+    for call in [journal, serve, settings].iter().flat_map(|source| source.split("!(").skip(1)) {
         let call = call.trim_start();
         let Some(rest) = ["self.log, \"", "log, \""].iter().find_map(|start| call.strip_prefix(start)) else {
             continue;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use simulator::Request;
 
-use crate::stage::{PORTAL_KEY, Stage, Store, WEBHOOK, callback, notification, partial_refund, registration};
+use crate::stage::{
+    PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, callback, notification, partial_refund, registration, word,
+};
 
 on_both_stores! {
     answers_and_outcomes_are_counted,
@@ -15,7 +17,8 @@ on_both_stores! {
     ages_are_those_of_the_oldest,
     log_records_are_counted_by_where_they_went,
     a_ledger_that_says_nothing_does_not_keep_the_other_figures_back,
-    a_key_s_use_is_seen_by_its_name,
+    a_key_s_use_is_seen_by_its_number,
+    one_key_of_two_groups_is_numbered_in_each,
     callers_can_make_up_no_series,
 }
 
@@ -194,20 +197,38 @@ fn a_ledger_that_says_nothing_does_not_keep_the_other_figures_back(store: Store)
     assert_eq!(figures.get("payment_callback_open_payments"), None, "an old figure would be taken for a new one");
 }
 
-fn a_key_s_use_is_seen_by_its_name(store: Store) {
-    let stage = Stage::open(store);
-    let used = |figures: &Figures| {
-        let keys = figures.iter().filter(|(name, _)| name.contains("key_last_used"));
-        let (used, unused): (Vec<_>, Vec<_>) = keys.partition(|(_, value)| **value > 1.7e9);
-        assert!(unused.iter().all(|(_, value)| **value == 0.0), "{unused:?}");
-        (used.into_iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), unused.len())
+fn a_key_s_use_is_seen_by_its_number(store: Store) {
+    let stage = Stage::with(store, &[("PAYMENT_API_KEY", &format!("the-key-that-is-rotated-out,{PAYMENT_KEY}"))]);
+    let used = || {
+        let figures = figures(&stage);
+        let keys = figures.iter().filter_map(|(name, value)| {
+            let labels = name.strip_prefix("payment_callback_key_last_used_timestamp_seconds")?;
+            Some((labels.to_owned(), *value > 1.7e9))
+        });
+        keys.collect::<BTreeMap<_, _>>()
     };
-    assert_eq!(used(&figures(&stage)), (vec![], 3), "one of each group of callers");
+    let expected = |used: &[&str]| {
+        let all = ["operator-1", "payment-1", "payment-2", "portal-1"];
+        all.map(|key| (format!("{{key=\"{key}\"}}"), used.contains(&key))).into_iter().collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(used(), expected(&[]));
     stage.callback(&notification("p", "o", "completed"));
-    let (names, unused) = used(&figures(&stage));
-    let key_name = stage.deliveries("")[0]["keyName"].clone();
-    assert_eq!(names, [format!("payment_callback_key_last_used_timestamp_seconds{{key_name={key_name}}}")]);
-    assert_eq!(unused, 2);
+    assert_eq!(used(), expected(&["payment-2"]));
+    stage.get(PORTAL_KEY, "/api/orders/o");
+    assert_eq!(used(), expected(&["payment-2", "portal-1"]));
+    // These figures are open to all, and the name begins like the key's SHA-256.
+    let name = word(&stage.deliveries("")[0]["keyName"]);
+    let metrics = stage.send(&Request::get("/metrics")).body;
+    let metrics = String::from_utf8(metrics).expect("UTF-8");
+    assert!(!metrics.contains(name.strip_prefix("k-").expect("a key's name")), "{metrics}");
+}
+
+fn one_key_of_two_groups_is_numbered_in_each(store: Store) {
+    let stage = Stage::with(store, &[("PORTAL_API_KEY", PAYMENT_KEY)]);
+    stage.get(PAYMENT_KEY, "/api/orders/o");
+    let figures = figures(&stage);
+    let used = |key: &str| figures[&format!("payment_callback_key_last_used_timestamp_seconds{{key=\"{key}\"}}")] > 0.0;
+    assert_eq!([used("portal-1"), used("payment-1")], [true, false]);
 }
 
 fn callers_can_make_up_no_series(store: Store) {

@@ -59,7 +59,7 @@ fn a_callback_is_sent_and_settled(store: Store) {
 
 fn a_signed_callback_is_sent_and_settled(store: Store) {
     const SECRETS: &str =
-        "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMgbG9uZw== whsec_YW5vdGhlciBzZWNyZXQgb2YgdGVzdHM=";
+        "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMgbG9uZw== whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHRlc3RzLCAzMmJ5dGVz";
     let settings = [("WEBHOOK_AUTH", "both"), ("PAYMENT_WEBHOOK_SECRET", SECRETS)];
     let stage = Stage::with(store, &settings);
     stage.expect_payment("p", "o");
@@ -169,7 +169,9 @@ fn a_key_or_a_secret_is_needed_and_never_an_argument() {
         (&[("PAYMENT_API_KEY", "")], "PAYMENT_API_KEY"),
         (&[("PAYMENT_API_KEY", " , ")], "PAYMENT_API_KEY"),
         (&[("PAYMENT_API_KEY", "a\nb")], "PAYMENT_API_KEY"),
+        (&[("PAYMENT_API_KEY", "'marked'")], "PAYMENT_API_KEY"),
         (&[("PAYMENT_WEBHOOK_SECRET", "marked!")], "PAYMENT_WEBHOOK_SECRET"),
+        (&[("PAYMENT_WEBHOOK_SECRET", "whsec_AAAA")], "PAYMENT_WEBHOOK_SECRET"),
     ] {
         let ended = send("http://127.0.0.1:1", &[], environment);
         let error = String::from_utf8_lossy(&ended.stderr);

@@ -1,9 +1,13 @@
 //! What stops a start, and where settings come from (contract §2).
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +16,8 @@ use simulator::{Proxy, Request, Service};
 use tempfile::TempDir;
 
 use crate::stage::{
-    PAYMENT_KEY, PORTAL_KEY, PROGRAM, Stage, Store, assert_problem, callback, command, folder, notification, serve,
-    word,
+    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, PROGRAM, Stage, Store, assert_problem, callback, command, folder,
+    notification, register, registration, serve, word,
 };
 
 const SECRET: &str = "marked-secret";
@@ -82,13 +86,183 @@ fn a_bad_or_missing_setting_stops_the_start_with_one_line_that_names_it() {
         (&[("LOGGING_SERVICE_API_PATH", "marked")], "LOGGING_SERVICE_API_PATH"),
         (&[("LOGGING_SERVICE_API_PATH", "/marked?key=marked")], "LOGGING_SERVICE_API_PATH"),
         (&[("LOGGING_SERVICE_API_PATH", "/marked marked")], "LOGGING_SERVICE_API_PATH"),
-        // Its records would be refused.
-        (&[LOGGING_SERVICE, ("SERVICE_NAME", "marked-Application")], "SERVICE_NAME"),
-        (&[LOGGING_SERVICE, ("SERVICE_NAME", "ERRORS_marked")], "SERVICE_NAME"),
+        (&[("SERVICE_NAME", "marked/name")], "SERVICE_NAME"),
+        // Some tools keep quotes, and no caller would bear such a key.
+        (&[("PAYMENT_API_KEY", "\"marked\"")], "PAYMENT_API_KEY"),
+        (&[("PAYMENT_API_KEY", "'marked, marked'")], "PAYMENT_API_KEY"),
+        (&[("PORTAL_API_KEY", "fine,'marked'")], "PORTAL_API_KEY"),
+        (&[("OPERATOR_API_KEY", "marked\"")], "OPERATOR_API_KEY"),
+        // What a header cannot hold.
+        (&[("PORTAL_API_KEY", "marked\nmarked")], "PORTAL_API_KEY"),
+        (&[("OPERATOR_API_KEY", "\u{201c}marked\u{201d}")], "OPERATOR_API_KEY"),
+        (&[("PAYMENT_WEBHOOK_SECRET", "'whsec_bWFya2VkbWFya2VkbWFya2VkbWFya2Vk'")], "PAYMENT_WEBHOOK_SECRET"),
+        (&[("LOGGING_SERVICE_URL", "\"http://marked\"")], "LOGGING_SERVICE_URL"),
+        (&[("LOGGING_SERVICE_URL", "http://marked/'")], "LOGGING_SERVICE_URL"),
+        (&[("DATABASE_URL", "'sqlite://marked'")], "DATABASE_URL"),
+        // 23 bytes, and the base64 of the same without its end.
+        (&[("PAYMENT_WEBHOOK_SECRET", "whsec_AAAA")], "PAYMENT_WEBHOOK_SECRET"),
+        (&[("PAYMENT_WEBHOOK_SECRET", "whsec_YW5vdGhlciBzZWNyZXQgb2YgdGVzdHM=")], "PAYMENT_WEBHOOK_SECRET"),
+        (&[("PAYMENT_WEBHOOK_SECRET", "whsec_bWFya2VkbWFya2VkbWFya2VkbWFya2VkbW")], "PAYMENT_WEBHOOK_SECRET"),
+        // No time will make files of these.
+        (&[("DATABASE_URL", "sqlite://marked/")], "DATABASE_URL"),
+        (&[("DATABASE_URL", "sqlite://.")], "DATABASE_URL"),
+        (&[("DATABASE_URL", "sqlite:///dev/null")], "DATABASE_URL"),
+        (&[("DATABASE_URL", "sqlite:// marked")], "DATABASE_URL"),
+        // libpq does not know them.
+        (&[("DATABASE_URL", "postgres://u:marked@127.0.0.1:1/d?schema=marked")], "schema"),
+        (&[("DATABASE_URL", "postgres://u:marked@127.0.0.1:1/d?sslmode=require&pgbouncer=marked")], "pgbouncer"),
+        (&[("DATABASE_URL", "postgres://u:marked@127.0.0.1:1/d?sslmode=marked")], "sslmode"),
     ];
     for (changes, names) in cases {
+        let started = Instant::now();
         assert_refused(&serve_with(changes), names);
+        assert!(started.elapsed() < Duration::from_secs(20), "{names}: it does not wait for the database");
     }
+}
+
+#[test]
+fn all_bad_settings_are_named_at_once() {
+    let bad = [
+        ("KEEP_ALIVE_S", "marked"),
+        ("BODY_BYTES_MAX", "0"),
+        ("WEBHOOK_AUTH", "marked"),
+        ("SERVICE_NAME", "marked name"),
+        ("LOGGING_SERVICE_URL", "'http://marked'"),
+        ("PAYMENT_API_KEY", ""),
+        ("PORTAL_API_KEY", "'marked'"),
+        ("PAYMENT_WEBHOOK_SECRET", "whsec_marked"),
+        ("DATABASE_URL", "sqlite://marked/"),
+    ];
+    let named = |ended: &Output| {
+        let error = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.code() == Some(2) && !error.contains("marked"), "{error}");
+        let line = |line: &str| line.strip_prefix("payment-callback: ")?.split(' ').next().map(str::to_owned);
+        let mut names: Vec<_> = error.lines().map(|text| line(text).expect("a line of the program's")).collect();
+        names.sort();
+        names
+    };
+    let mut expected: Vec<_> = bad.iter().map(|(name, _)| *name).collect();
+    expected.sort_unstable();
+    assert_eq!(named(&serve_with(&bad)), expected);
+
+    let options = ["serve", "--keep-alive-s", "marked", "--database-wait-s=marked"];
+    let environment = [("BIND_ADDRESS", "marked"), ("PAYMENT_API_KEY", "k")];
+    let ended = command(&folder(), &options, &environment);
+    assert_eq!(named(&ended), ["BIND_ADDRESS", "DATABASE_WAIT_S", "KEEP_ALIVE_S"]);
+    let ended = command(&folder(), &["deliveries"], &[("OUTPUT_JSON", "marked"), ("DATABASE_URL", "marked")]);
+    assert_eq!(named(&ended), ["DATABASE_URL", "OUTPUT_JSON"]);
+}
+
+#[test]
+fn white_space_around_a_value_is_dropped() {
+    let folder = folder();
+    let ledger = folder.path().join("ledger.sqlite3");
+    let url = format!("sqlite://{}", ledger.display());
+    let padded = |value: &str, index: usize| {
+        let end = ["\n", "\r\n", " ", "\t"][index % 4];
+        format!("{end}{value}{end}")
+    };
+    let values = [
+        ("DATABASE_URL", &*url),
+        ("PAYMENT_API_KEY", PAYMENT_KEY),
+        ("PORTAL_API_KEY", PORTAL_KEY),
+        ("OPERATOR_API_KEY", OPERATOR_KEY),
+        ("PAYMENT_WEBHOOK_SECRET", crate::authentication::SECRET),
+        ("WEBHOOK_AUTH", "api-key"),
+        ("BIND_ADDRESS", "127.0.0.1:0"),
+        ("DATABASE_POOL_SIZE", "4"),
+        ("DATABASE_WAIT_S", "30"),
+        ("RESPONSE_DEADLINE_MS", "4000"),
+        ("BODY_BYTES_MAX", "65536"),
+        ("INTAKE_QUEUE_MAX", "4096"),
+        ("KEEP_ALIVE_S", "75"),
+        ("LOG_LEVEL", "debug"),
+        ("LOG_FORMAT", "json"),
+        ("SERVICE_NAME", "padded"),
+        ("LOGGING_SERVICE_URL", "http://127.0.0.1:9"),
+        ("LOGGING_SERVICE_API_PATH", "/api/logs"),
+    ];
+    for turn in 0..4 {
+        let values: Vec<_> = values.iter().map(|(name, value)| (*name, padded(value, turn))).collect();
+        let service =
+            Service::start(Path::new(PROGRAM), folder.path(), values.iter().map(|(name, value)| (*name, &**value)));
+        let service = service.expect("a service that listens");
+        let registered = service.exchange(&register(&registration("p", "o"))).expect("an answer").status;
+        assert_eq!(registered, if turn == 0 { 201 } else { 200 }, "the same ledger each time");
+        assert_eq!(
+            service.exchange(&Request::get("/api/deliveries").key(OPERATOR_KEY)).expect("an answer").status,
+            200
+        );
+        assert!(service.records().iter().all(|record| record["service"] == "padded"));
+    }
+    let ledgers = fs::read_dir(folder.path()).expect("a folder").filter(|entry| {
+        let name = entry.as_ref().expect("an entry").file_name().to_string_lossy().into_owned();
+        !name.ends_with("-wal") && !name.ends_with("-shm")
+    });
+    assert_eq!(ledgers.count(), 1);
+
+    // The same from the file, and in front of the options of a command.
+    fs::write(folder.path().join(".env"), format!("DATABASE_URL=' {url} '\nOUTPUT_JSON=\" true \"\n")).expect("a file");
+    let listed = command(&folder, &["payment", "p"], &[("DATABASE_URL", " \t\n")]);
+    let payment: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!(payment["payment"]["paymentId"], "p");
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_named() {
+    for name in ["KEEP_ALIVE_S", "PAYMENT_API_KEY", "SERVICE_NAME"] {
+        let ended = Command::new(PROGRAM)
+            .arg("serve")
+            .current_dir(folder().path())
+            .env_clear()
+            .env("PAYMENT_API_KEY", "k")
+            .env(name, OsStr::from_bytes(b"marked\xff"))
+            .output()
+            .expect("a program that runs");
+        assert_refused(&ended, name);
+    }
+}
+
+#[test]
+fn keys_that_protect_little_are_warned_about_by_name() {
+    let warned = |settings: &[(&str, &str)]| {
+        let store = Store::sqlite();
+        let service = serve(&store.url(), settings);
+        let _ = service.wait_for_records(1, |record| record["message"] == "listening");
+        let warnings = service.records().into_iter().filter(|record| record["level"] == "warn");
+        let told = |record: &Value| ["message", "variable", "key_name"].map(|name| record[name].clone());
+        warnings.map(|record| told(&record)).collect::<Vec<_>>()
+    };
+    // A caller that registers and calls back has one key.
+    assert_eq!(warned(&[("PORTAL_API_KEY", PAYMENT_KEY)]), [[json!(null), json!(null), json!(null)]; 0]);
+    let short = "a key is short enough to be guessed";
+    // SHA-256 of "x" begins like this.
+    let short = |variable| [json!(short), json!(variable), json!("k-2d711642")];
+    assert_eq!(
+        warned(&[("PAYMENT_API_KEY", "x,a-key-that-is-long-enough"), ("OPERATOR_API_KEY", "x")]),
+        [
+            short("PAYMENT_API_KEY"),
+            short("OPERATOR_API_KEY"),
+            [json!("an operator's key is another caller's too"), json!("PAYMENT_API_KEY"), json!("k-2d711642")],
+        ]
+    );
+    let shared = warned(&[("OPERATOR_API_KEY", PORTAL_KEY)]);
+    assert_eq!(shared.len(), 1, "{shared:?}");
+    assert_eq!(shared[0][..2], [json!("an operator's key is another caller's too"), json!("PORTAL_API_KEY")]);
+}
+
+#[test]
+fn a_name_that_the_central_service_hides_is_warned_about() {
+    let store = Store::sqlite();
+    let hidden = |settings: &[(&str, &str)]| {
+        let service = serve(&store.url(), settings);
+        let message = "logging-microservice will not show these records";
+        service.records().iter().any(|record| record["message"] == message && record["variable"] == "SERVICE_NAME")
+    };
+    assert!(hidden(&[LOGGING_SERVICE, ("SERVICE_NAME", "my-Application")]));
+    assert!(hidden(&[LOGGING_SERVICE, ("SERVICE_NAME", "ERRORS_of-mine")]));
+    assert!(!hidden(&[LOGGING_SERVICE, ("SERVICE_NAME", "callbacks")]));
+    assert!(!hidden(&[("SERVICE_NAME", "my-application")]));
 }
 
 #[test]
@@ -104,9 +278,9 @@ fn a_folder_that_cannot_hold_the_ledger_stops_the_start() {
     let file = folder.path().join("a-file");
     fs::write(&file, "no folder").expect("a file");
     let url = format!("sqlite://{}/ledger.sqlite3", file.display());
-    let ended = serve_with(&[("DATABASE_URL", &url), ("DATABASE_WAIT_S", "0")]);
+    let ended = serve_with(&[("DATABASE_URL", &url)]);
     let error = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!((ended.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+    assert_eq!((ended.status.code(), error.lines().count()), (Some(2), 1), "{error}");
     assert!(error.contains("DATABASE_URL"), "{error}");
 }
 
@@ -243,7 +417,8 @@ impl Away {
     fn new(store: Store) -> Self {
         match store {
             Store::Sqlite(folder) => {
-                fs::write(folder.path().join("in-the-way"), "no folder").expect("a file");
+                // As a volume that is not mounted yet.
+                symlink(folder.path().join("volume"), folder.path().join("mounted")).expect("a link");
                 Self::File { folder }
             }
             Store::Postgres(_) => {
@@ -260,14 +435,14 @@ impl Away {
 
     fn url(&self) -> String {
         match self {
-            Self::File { folder } => format!("sqlite://{}/in-the-way/ledger.sqlite3", folder.path().display()),
+            Self::File { folder } => format!("sqlite://{}/mounted/ledger.sqlite3", folder.path().display()),
             Self::Server { url, .. } => url.clone(),
         }
     }
 
     fn come_back(&self) {
         match self {
-            Self::File { folder } => fs::remove_file(folder.path().join("in-the-way")).expect("a file to remove"),
+            Self::File { folder } => fs::create_dir(folder.path().join("volume")).expect("a folder"),
             Self::Server { proxy, .. } => proxy.mend(),
         }
     }
@@ -309,11 +484,15 @@ fn a_start_that_waits_for_its_database_can_be_stopped(store: Store) {
         if let (true, Away::Server { proxy, .. }) = (hang, &away) {
             proxy.hang();
         }
-        let mut service = away.launch("60");
-        thread::sleep(Duration::from_millis(500));
-        let stopped = service.stop().expect("an end");
-        assert!(stopped.code == Some(0) && stopped.took < Duration::from_secs(10), "{stopped:?}");
-        assert_eq!(service.lines().len(), service.records().len(), "no complaint");
+        for signal in [Service::terminate as fn(&Service) -> io::Result<()>, Service::interrupt] {
+            let mut service = away.launch("60");
+            thread::sleep(Duration::from_millis(500));
+            let told = Instant::now();
+            signal(&service).expect("a process");
+            let stopped = service.ended(told).expect("an end");
+            assert!(stopped.code == Some(0) && stopped.took < Duration::from_secs(10), "{stopped:?}");
+            assert_eq!(service.lines().len(), service.records().len(), "no complaint");
+        }
     }
 }
 

@@ -42,7 +42,7 @@ fn main() -> anyhow::Result<()> {
         keep_alive: Duration::from_secs(75),
         response_deadline: Duration::from_secs(4),
         body_bytes_max: 65536,
-        webhook_authentication: WebhookAuthentication::ApiKey(ApiKeys::parse(&key.into())),
+        webhook_authentication: WebhookAuthentication::ApiKey(ApiKeys::parse("payment", &key.into())?),
         portal_keys: ApiKeys::default(),
         operator_keys: ApiKeys::default(),
     };
