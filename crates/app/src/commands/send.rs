@@ -24,7 +24,8 @@ Needs from the environment (or a .env file in the working directory) at least on
   PAYMENT_API_KEY         the key to bear in X-API-Key (of several, the first)
   PAYMENT_WEBHOOK_SECRET  the whsec_… secret to sign with (of several, the first)
 
-Waits 30 s for an answer; tries again after 1, 2 and 4 s on network errors and 5xx, never on 4xx.";
+Waits 30 s for an answer; tries again after 1, 2 and 4 s on network errors and 5xx, never on 4xx.
+No proxy is used, whatever the environment says.";
 
 /// The documented sender's timeout (neighbours.md).
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -86,6 +87,8 @@ impl Send {
         let client = Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
+            // The key is for the service alone, and most often this machine's.
+            .no_proxy()
             .default_headers(headers)
             .build()
             .context("the HTTP client cannot be made")?;

@@ -133,6 +133,20 @@ fn a_failure_of_the_receiver_is_tried_again() {
 }
 
 #[test]
+fn the_key_goes_to_the_service_alone_whatever_proxy_is_set() {
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    proxy.set_nonblocking(true).expect("a listener that does not wait");
+    let url = format!("http://{}", proxy.local_addr().expect("an address"));
+    let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    let proxies = names.map(|name| (name, &*url));
+    let receiver = Receiver::answering(&["200 OK"]);
+    let sent = document(&send(&receiver.url(), &[], &[&KEY[..], &proxies].concat()), 0);
+    assert_eq!((&sent["delivered"], &sent["attempts"]), (&json!(true), &json!(1)));
+    assert!(receiver.asked()[0].head.contains("x-api-key: the-key-of-the-sender"));
+    assert!(proxy.accept().is_err(), "nothing came to the proxy");
+}
+
+#[test]
 fn a_refusal_is_final() {
     for refusal in [
         &["400 Bad Request"][..],
