@@ -106,6 +106,12 @@ impl Service {
         }
     }
 
+    /// The id of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -182,6 +188,14 @@ impl Service {
     /// It is not there any more.
     pub fn interrupt(&self) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::INT)?)
+    }
+
+    /// Tells it that its terminal has gone.
+    ///
+    /// # Errors
+    /// It is not there any more.
+    pub fn hang_up(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::HUP)?)
     }
 
     /// Tells it to stop and waits until it has.

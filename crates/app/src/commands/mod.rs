@@ -9,9 +9,14 @@ mod replay;
 mod send;
 mod serve;
 
+use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{ArgMatches, Parser, Subcommand};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
 
 use crate::settings::{self, DATABASE_HELP, SECRETS_HELP, Secrets, SenderCredentials, SettingsError, WebhookAuth};
 
@@ -68,6 +73,9 @@ pub(crate) fn check_secrets(matches: &ArgMatches) -> Result<(), SettingsError> {
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if !matches!(cli.command, Command::Serve(_)) {
+        end_at_signals()?;
+    }
     match cli.command {
         Command::Serve(command) => command.run(),
         Command::Migrate(command) => command.run(),
@@ -78,4 +86,12 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Deliveries(command) => command.run(),
         Command::Replay(command) => command.run(),
     }
+}
+
+/// Ends the process at the first signal to stop, also as PID 1, which is spared by signals that it does not handle.
+fn end_at_signals() -> io::Result<()> {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        register_conditional_shutdown(signal, 128 + signal, Arc::new(AtomicBool::new(true)))?;
+    }
+    Ok(())
 }

@@ -159,17 +159,23 @@ fn log_records((destination, fate, count): (Destination, Fate, u64)) -> LogRecor
 
 /// The signals that tell the service to stop.
 struct StopSignals {
+    hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl StopSignals {
     fn listen() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn received(&mut self) {
         tokio::select! {
+            _ = self.hangup.recv() => {},
             _ = self.interrupt.recv() => {},
             _ = self.terminate.recv() => {},
         }

@@ -7,10 +7,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use simulator::{Proxy, Request, Service};
 use tempfile::TempDir;
@@ -373,6 +374,7 @@ on_both_stores! {
     a_start_waits_for_a_database_that_is_not_there_yet,
     a_start_gives_up_on_a_database_that_does_not_come,
     a_start_that_waits_for_its_database_can_be_stopped,
+    a_command_that_waits_for_its_database_ends_at_a_signal,
 }
 
 fn a_second_start_finds_what_the_first_left(store: Store) {
@@ -484,7 +486,7 @@ fn a_start_that_waits_for_its_database_can_be_stopped(store: Store) {
         if let (true, Away::Server { proxy, .. }) = (hang, &away) {
             proxy.hang();
         }
-        for signal in [Service::terminate as fn(&Service) -> io::Result<()>, Service::interrupt] {
+        for signal in [Service::terminate as fn(&Service) -> io::Result<()>, Service::interrupt, Service::hang_up] {
             let mut service = away.launch("60");
             thread::sleep(Duration::from_millis(500));
             let told = Instant::now();
@@ -493,6 +495,27 @@ fn a_start_that_waits_for_its_database_can_be_stopped(store: Store) {
             assert!(stopped.code == Some(0) && stopped.took < Duration::from_secs(10), "{stopped:?}");
             assert_eq!(service.lines().len(), service.records().len(), "no complaint");
         }
+    }
+}
+
+/// Handled, and not only left to the kernel: that spares PID 1 of a container from signals without a handler.
+fn a_command_that_waits_for_its_database_ends_at_a_signal(store: Store) {
+    let away = Away::new(store);
+    for (signal, code) in [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut child = Command::new(PROGRAM)
+            .arg("migrate")
+            .current_dir(folder().path())
+            .env_clear()
+            .env("DATABASE_URL", away.url())
+            .env("DATABASE_WAIT_S", "60")
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a process");
+        thread::sleep(Duration::from_millis(500));
+        let told = Instant::now();
+        kill_process(Pid::from_child(&child), signal).expect("a process");
+        assert_eq!(child.wait().expect("an end").code(), Some(code));
+        assert!(told.elapsed() < Duration::from_secs(5));
     }
 }
 

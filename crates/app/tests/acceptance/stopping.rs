@@ -1,4 +1,4 @@
-//! SIGTERM: what is in flight is finished, and the process ends (contract §1).
+//! SIGTERM, SIGINT, SIGHUP: what is in flight is finished, and the process ends (contract §1).
 
 use std::io;
 use std::thread;
@@ -16,7 +16,7 @@ on_both_stores! {
     it_stops_while_callbacks_stream_in,
     no_request_on_an_open_connection_is_left_without_an_answer,
     a_request_that_comes_just_after_the_signal_is_answered,
-    either_signal_stops_it,
+    every_signal_to_stop_stops_it,
     a_body_that_is_half_sent_is_still_taken,
     nobody_new_is_served_while_it_stops,
     what_was_answered_before_a_crash_is_kept_and_settled_once,
@@ -204,9 +204,10 @@ fn a_request_that_comes_just_after_the_signal_is_answered(store: Store) {
     assert!(stopped.code == Some(0) && stopped.took < STOPS_WITHIN, "{stopped:?}");
 }
 
-fn either_signal_stops_it(store: Store) {
+fn every_signal_to_stop_stops_it(store: Store) {
     let mut stage = Stage::with(store, &[PATIENT]);
-    for (signal, index) in [(Service::terminate as fn(&Service) -> io::Result<()>, 1), (Service::interrupt, 2)] {
+    let signals = [Service::terminate as fn(&Service) -> io::Result<()>, Service::interrupt, Service::hang_up];
+    for (index, signal) in signals.into_iter().enumerate() {
         let (payment, order) = (format!("p{index}"), format!("o{index}"));
         stage.expect_payment(&payment, &order);
         let held = stage.store.hold();
