@@ -10,9 +10,14 @@ mod store;
 
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use settings::SettingsError;
 
 fn main() -> ExitCode {
+    if let Err(error) = forbid_core_dumps() {
+        command_line::complain(format!("core dumps cannot be forbidden, and they would hold the keys: {error}"));
+        return ExitCode::FAILURE;
+    }
     let command = match command_line::read() {
         Ok(command) => command,
         Err(code) => return code,
@@ -32,4 +37,14 @@ fn main() -> ExitCode {
             }
         },
     }
+}
+
+/// Keys and secrets are in the memory of the process: it leaves no core dump, and on Linux no other process of the same
+/// user may read its memory or its environment.
+fn forbid_core_dumps() -> rustix::io::Result<()> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none)?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -264,6 +264,19 @@ fn a_name_that_the_central_service_hides_is_warned_about() {
     assert!(hidden(&[LOGGING_SERVICE, ("SERVICE_NAME", "ERRORS_of-mine")]));
     assert!(!hidden(&[LOGGING_SERVICE, ("SERVICE_NAME", "callbacks")]));
     assert!(!hidden(&[("SERVICE_NAME", "my-application")]));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn keys_are_not_in_a_core_dump() {
+    let store = Store::sqlite();
+    let service = serve(&store.url(), &[]);
+    let process = format!("/proc/{}", service.pid());
+    let limits = fs::read_to_string(format!("{process}/limits")).expect("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
+    assert_eq!(core.split_whitespace().skip(4).collect::<Vec<_>>(), ["0", "0", "bytes"]);
+    // What belongs to a process that is not dumpable, root alone may read.
+    assert_eq!(fs::metadata(format!("{process}/environ")).expect("a file").uid(), 0);
 }
 
 #[test]
