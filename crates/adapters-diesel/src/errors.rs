@@ -15,6 +15,9 @@ pub enum StorageError {
         /// What was found there.
         value: String,
     },
+    /// What was decided without locks rests on a row that it does not write: a change to it would go unnoticed.
+    #[error("the decision rests on rows that are not locked")]
+    RestsOnUnlocked,
     /// A payment or an order is not there to be looked at.
     #[error("a payment or its order is not registered")]
     Unregistered,
@@ -36,7 +39,7 @@ impl StorageError {
     /// Whether what failed without locks can succeed with them.
     #[must_use]
     pub fn needs_locks(&self) -> bool {
-        self.lost_a_race() || matches!(self, Self::Unregistered)
+        self.lost_a_race() || matches!(self, Self::Unregistered | Self::RestsOnUnlocked)
     }
 
     /// Whether the database has answered with an error that says nothing of other transactions: a lock or a
@@ -70,7 +73,9 @@ impl From<StorageError> for LedgerError {
                 Self::Refused(error.into())
             }
             // Out of reach, out of time, out of space, shutting down: all of it can pass.
-            StorageError::Database(_) | StorageError::Unregistered => Self::Unavailable(error.into()),
+            StorageError::Database(_) | StorageError::RestsOnUnlocked | StorageError::Unregistered => {
+                Self::Unavailable(error.into())
+            }
         }
     }
 }

@@ -101,7 +101,7 @@ impl Ledger for PostgresLedger {
 }
 
 /// Amends the books of payments that are registered, in one snapshot. What others change meanwhile is refused as it
-/// is written, so what changes nothing (a duplicate, say) waits for nobody.
+/// is written, so nothing may rest on what is not written; and what changes nothing (a duplicate, say) never waits.
 fn amend_unlocked(
     connection: &mut PgConnection,
     keys: &Keys,
@@ -115,7 +115,11 @@ fn amend_unlocked(
         let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
         let (mut books, surrogate_keys) = open_books(payments, Vec::new(), partial_refunds, Vec::new())?;
         act(&mut books);
-        store(connection, books.close(), surrogate_keys)
+        let changes = books.close();
+        if changes.rests_on_unchanged {
+            return Err(StorageError::RestsOnUnlocked);
+        }
+        store(connection, changes, surrogate_keys)
     })
 }
 
@@ -149,6 +153,7 @@ fn store(connection: &mut PgConnection, changes: Changes, mut keys: SurrogateKey
         deliveries,
         unparked,
         events,
+        rests_on_unchanged: _,
     } = changes;
     queries::add(connection, added_orders, added_payments, &mut keys)?;
     let parked = deliveries.iter().filter_map(ParkedRow::of).collect();

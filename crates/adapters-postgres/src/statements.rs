@@ -165,7 +165,7 @@ impl QueryFragment<Pg> for StoreChanges {
         );
         self.orders.walk_ast(out.reborrow())?;
         out.push_sql(
-            " WHERE o.order_key = new.order_key), \
+            " WHERE o.order_key = new.order_key RETURNING o.order_key), \
              noted AS (INSERT INTO deliveries (delivery_id, received_at, source, payment_key, payment_id, order_id, status, \
              event, method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, \
              previous_status, new_status) SELECT * FROM ",
@@ -173,8 +173,10 @@ impl QueryFragment<Pg> for StoreChanges {
         self.deliveries.walk_ast(out.reborrow())?;
         out.push_sql("), told AS (INSERT INTO events (kind, order_id, payment_id, paid_at, created_at) SELECT * FROM ");
         self.events.walk_ast(out.reborrow())?;
+        // An event is numbered when the rows that it rests on are locked: after those that came before it.
         out.push_sql(
-            ") SELECT payment_id FROM moved WHERE method IN ('paypal', 'webpay', 'inner', 'invoice') \
+            " WHERE (SELECT count(*) FROM moved) + (SELECT count(*) FROM paid) >= 0\
+             ) SELECT payment_id FROM moved WHERE method IN ('paypal', 'webpay', 'inner', 'invoice') \
              AND payment_key NOT IN (SELECT payment_key FROM paypal UNION ALL SELECT payment_key FROM webpay \
              UNION ALL SELECT payment_key FROM inner_ UNION ALL SELECT payment_key FROM invoice)",
         );

@@ -180,6 +180,7 @@ fn store(connection: &mut SqliteConnection, changes: Changes, mut keys: Surrogat
         deliveries,
         unparked,
         events,
+        rests_on_unchanged: _,
     } = changes;
     queries::add(connection, added_orders, added_payments, &mut keys)?;
     for payment in changed_payments {

@@ -8,6 +8,7 @@ pub mod migrating;
 pub mod parking;
 #[expect(missing_docs, reason = "the names are the facts")]
 pub mod racing;
+pub mod serializing;
 #[expect(missing_docs, reason = "the names are the facts")]
 pub mod settling;
 pub mod sharing;

@@ -17,7 +17,7 @@ pub struct MemoryLedger {
     tables: Mutex<Tables>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Tables {
     orders: BTreeMap<OrderId, Order>,
     payments: BTreeMap<PaymentId, RecordedPayment>,
@@ -37,6 +37,13 @@ impl MemoryLedger {
     /// A panic in the midst of an `act` has changed nothing yet, so a poisoned lock is as good as any.
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for MemoryLedger {
+    /// A ledger of its own, with the same content.
+    fn clone(&self) -> Self {
+        Self { tables: Mutex::new(self.lock().clone()) }
     }
 }
 
@@ -124,13 +131,14 @@ impl Ledger for MemoryLedger {
 
 impl Tables {
     fn open(&self, keys: &Keys) -> Books {
-        let payments = keys.payments.iter().filter_map(|id| self.payments.get(id));
-        let orders = keys.orders.iter().filter_map(|id| self.orders.get(id));
+        let payments: Vec<_> = keys.payments.iter().filter_map(|id| self.payments.get(id)).collect();
+        let of_payments = payments.iter().map(|recorded| &recorded.payment.order_id);
+        let orders = keys.orders.iter().chain(of_payments).filter_map(|id| self.orders.get(id));
         let waiting = self.waiting.iter().filter_map(|id| self.deliveries.get(id)).filter(|delivery| {
             keys.waiting && delivery.payload.payment_id.as_ref().is_some_and(|id| keys.payments.contains(id))
         });
         Books::open(
-            payments.map(|recorded| recorded.payment.clone()).collect(),
+            payments.iter().map(|recorded| recorded.payment.clone()).collect(),
             orders.cloned().collect(),
             self.partial_refunds.intersection(&keys.partial_refunds).cloned().collect(),
             waiting.cloned().collect(),
@@ -148,6 +156,7 @@ impl Tables {
             deliveries,
             unparked,
             events,
+            rests_on_unchanged: _,
         } = changes;
         let mut ids = BTreeSet::new();
         let mut used = |id: DeliveryId| self.deliveries.contains_key(&id) || !ids.insert(id);

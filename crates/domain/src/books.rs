@@ -36,6 +36,7 @@ struct Unwritten {
     deliveries: Vec<Delivery>,
     unparked: Vec<DeliveryId>,
     events: Vec<Event>,
+    rests_on_unchanged: bool,
 }
 
 /// What must be stored, all of it or nothing.
@@ -57,6 +58,9 @@ pub struct Changes {
     pub unparked: Vec<DeliveryId>,
     /// What the portal must be told, in this order.
     pub events: Vec<Event>,
+    /// Whether an effect was decided on a payment or an order that it left unchanged. A store that detects only
+    /// conflicting writes would not notice that another transaction has changed it meanwhile.
+    pub rests_on_unchanged: bool,
 }
 
 /// A partial refund, as far as it can be told from another one: a redelivery with the same time and the same
@@ -190,6 +194,11 @@ impl Books {
             self.unwritten.partial_refunds.push(refund.clone());
             self.partial_refunds.insert(refund);
         }
+        // From completion on, the order is part of what is decided on.
+        let order_unchanged = payment.status >= PaymentStatus::Completed && order.status == order_before;
+        if !events.is_empty() && (payment.status == previous || order_unchanged) {
+            self.unwritten.rests_on_unchanged = true;
+        }
         let known = Known { method, previous, new: payment.status, pay };
         let event = |kind| Event {
             kind,
@@ -272,6 +281,7 @@ impl Books {
             deliveries,
             unparked,
             events,
+            rests_on_unchanged,
         } = self.unwritten;
         // What is new is stored as it now stands, so a change to it is none.
         let changed_orders = changed_orders.difference(&added_orders);
@@ -294,6 +304,7 @@ impl Books {
             deliveries,
             unparked,
             events,
+            rests_on_unchanged,
         }
     }
 

@@ -710,6 +710,28 @@ fn what_is_added_and_then_changed_on_one_page_is_handed_over_once_as_it_finally_
 }
 
 #[test]
+fn an_effect_says_whether_it_rests_on_what_it_leaves_unchanged() {
+    for (history, step, expected) in [
+        ("-", "processing", false),
+        ("-", "failed", false),
+        ("-", "completed", false),
+        ("-", "partial", false),
+        ("completed", "refunded", false),
+        ("completed", "completed", false),
+        ("completed", "failed", false),
+        ("completed,partial@1", "partial@1", false),
+        ("completed", "partial", true),
+        ("b:completed", "completed", true),
+        ("b:completed", "partial", true),
+        ("b:completed,completed", "refunded", true),
+    ] {
+        let mut books = shop_after(history).open();
+        books.settle(&report(step, NOW), receipt(NOW));
+        assert_eq!(books.close().rests_on_unchanged, expected, "{step} after {history}");
+    }
+}
+
+#[test]
 fn an_untouched_page_hands_nothing_over() {
     let mut ledger = shop_after("b:completed,b:partial,failed");
     let before = ledger.clone();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use adapters_diesel::LedgerOptions;
 use adapters_postgres::{PostgresLedger, migrate};
+use contracts::ledger::serializing::{EVENTS, check_serializability};
 use contracts::ledger::sql::Database;
 use contracts::postgres::ThrowawayDatabase;
 use diesel::connection::SimpleConnection as _;
@@ -69,3 +70,9 @@ fn two_ledgers() -> (Arc<dyn Ledger>, Arc<dyn Ledger>, Own) {
 contracts::ledger_contract!(fresh_ledger);
 contracts::shared_ledger_contract!(two_ledgers);
 contracts::sql_ledger_contract!(fresh_ledger);
+
+#[test]
+fn whatever_happens_at_once_equals_some_order_of_it() {
+    let (one, other, database) = two_ledgers();
+    check_serializability(&[one, other], &|| database.texts(EVENTS));
+}

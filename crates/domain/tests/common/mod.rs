@@ -120,6 +120,7 @@ impl Ledger {
             deliveries,
             unparked,
             events,
+            rests_on_unchanged: _,
         } = changes;
         for order in added_orders {
             assert_eq!(self.orders.insert(order.id.clone(), order), None, "this order is not new");
