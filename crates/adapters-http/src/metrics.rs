@@ -179,7 +179,7 @@ impl CommitObserver for Metrics {
         let result = match result {
             Ok(()) => "stored",
             Err(LedgerError::Unavailable(_)) => "unavailable",
-            Err(LedgerError::Hindered(_)) => "hindered",
+            Err(LedgerError::Hindered(_) | LedgerError::Held { .. }) => "hindered",
             Err(LedgerError::Outdated { .. }) => "outdated",
             Err(LedgerError::Corrupt { .. }) => "corrupt",
             Err(LedgerError::Refused(_)) => "refused",

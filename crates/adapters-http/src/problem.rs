@@ -236,7 +236,7 @@ impl Problem {
 impl From<Arc<LedgerError>> for Problem {
     fn from(error: Arc<LedgerError>) -> Self {
         match *error {
-            LedgerError::Unavailable(_) | LedgerError::Hindered(_) => {
+            LedgerError::Unavailable(_) | LedgerError::Hindered(_) | LedgerError::Held { .. } => {
                 Self { cause: Some(error), ..Self::unavailable("the database is out of reach or too busy; try again") }
             }
             LedgerError::Outdated { pending } => {

@@ -53,6 +53,9 @@ pub(crate) fn with_timeouts(database_url: &str, patience: Duration) -> String {
     url
 }
 
+/// The longest that a session waits for a lock. A commit of another replica rarely takes so long, a console often longer.
+const LOCK_TIMEOUT_MS_MAX: u128 = 250;
+
 /// How every session of the pool behaves.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -63,8 +66,8 @@ pub(crate) struct Session {
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
     fn on_acquire(&self, connection: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
         let timeout_ms = self.patience.as_millis();
-        // Less than a statement: when a batch waits for somebody's row, there is time to go on without it.
-        let lock_timeout_ms = timeout_ms.div_ceil(4);
+        // Far less than a statement: a batch that waits for another session's lock goes on without what is locked.
+        let lock_timeout_ms = timeout_ms.div_ceil(4).min(LOCK_TIMEOUT_MS_MAX);
         // Every statement here looks up keys, so one plan serves all; planning the one that stores takes longer than the
         // statement itself. Such a plan may be made while the tables are small, and must not read all of them when they
         // are not. What these settings leave of that ends as autovacuum looks at the tables: then plans are made anew.

@@ -1,4 +1,6 @@
+use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use adapters_diesel::{
     LedgerOptions, ParkedRow, StorageError, SurrogateKeys, build_pool, missing_record, open_books, pool_connections,
@@ -7,9 +9,10 @@ use adapters_diesel::{
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
+use diesel::result::Error as DieselError;
 use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
 use ports::{
-    Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
+    Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, LockWait, OrderHistory, PaymentHistory,
     RecordedPayment,
 };
 
@@ -17,9 +20,13 @@ use crate::connecting::{MIGRATIONS, Session, with_timeouts};
 use crate::queries;
 use crate::statements::{LockPaymentIds, StoreChanges};
 
+/// The wait for a lock of a caller that will try again: longer than most commits take.
+const MINIMAL_LOCK_WAIT: Duration = Duration::from_millis(10);
+
 /// The ledger in a PostgreSQL database.
 pub struct PostgresLedger {
     pool: Pool<ConnectionManager<PgConnection>>,
+    patience: Duration,
 }
 
 impl PostgresLedger {
@@ -27,7 +34,7 @@ impl PostgresLedger {
     #[must_use]
     pub fn open(database_url: &str, options: LedgerOptions) -> Self {
         let manager = ConnectionManager::new(with_timeouts(database_url, options.patience));
-        Self { pool: build_pool(manager, options, Session { patience: options.patience }) }
+        Self { pool: build_pool(manager, options, Session { patience: options.patience }), patience: options.patience }
     }
 
     fn connection(&self) -> Result<PooledConnection<ConnectionManager<PgConnection>>, LedgerError> {
@@ -50,15 +57,24 @@ impl fmt::Debug for PostgresLedger {
 impl Ledger for PostgresLedger {
     fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
         let connection = &mut *self.connection()?;
+        let lock_timeout = match keys.lock_wait {
+            LockWait::Long => Some(self.patience / 4),
+            // The session's own, for the way of most callbacks has no statement to spare.
+            LockWait::Short => None,
+            LockWait::Minimal => Some(MINIMAL_LOCK_WAIT),
+        };
         // Only what is there can be looked at without a lock: a new payment or a whole order is locked first.
         let registered = !keys.waiting && !keys.payments.is_empty();
-        let unlocked = registered.then(|| amend_unlocked(connection, keys, act));
+        let unlocked = registered.then(|| amend_unlocked(connection, keys, lock_timeout, act));
         let amended = match unlocked {
             Some(result) if !result.as_ref().is_err_and(StorageError::needs_locks) => result,
-            _ => retry_races(|| amend_locked(connection, keys, act)),
+            _ => retry_races(|| amend_locked(connection, keys, lock_timeout, act)),
         };
         match amended {
-            Err(error) if error.is_particular() => Err(LedgerError::Hindered(error.into())),
+            Err(error) if error.is_particular() => Err(match held_payments(connection, keys) {
+                Ok(payments) if !payments.is_empty() => LedgerError::Held { payments },
+                _ => LedgerError::Hindered(error.into()),
+            }),
             result => Ok(result?),
         }
     }
@@ -105,9 +121,13 @@ impl Ledger for PostgresLedger {
 fn amend_unlocked(
     connection: &mut PgConnection,
     keys: &Keys,
+    lock_timeout: Option<Duration>,
     act: &mut dyn FnMut(&mut Books),
 ) -> Result<(), StorageError> {
     connection.build_transaction().repeatable_read().run(|connection| {
+        if let Some(timeout) = lock_timeout {
+            set_lock_timeout(connection, timeout)?;
+        }
         let payments = queries::payments_with_orders(connection, &keys.payments)?;
         if payments.len() < keys.payments.len() {
             return Err(StorageError::Unregistered);
@@ -128,12 +148,16 @@ fn amend_unlocked(
 fn amend_locked(
     connection: &mut PgConnection,
     keys: &Keys,
+    lock_timeout: Option<Duration>,
     act: &mut dyn FnMut(&mut Books),
 ) -> Result<(), StorageError> {
     connection.build_transaction().read_committed().run(|connection| {
+        if let Some(timeout) = lock_timeout {
+            set_lock_timeout(connection, timeout)?;
+        }
         keys.payments.iter().collect::<LockPaymentIds>().execute(connection)?;
-        queries::lock_payments(connection, &keys.payments)?;
-        let orders = queries::lock_orders(connection, &keys.orders)?;
+        let of_payments = queries::lock_payments(connection, &keys.payments)?;
+        let orders = queries::lock_orders(connection, &of_payments, &keys.orders)?;
         let payments = queries::payments_with_orders(connection, &keys.payments)?;
         let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
         let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
@@ -141,6 +165,26 @@ fn amend_locked(
         act(&mut books);
         store(connection, books.close(), surrogate_keys)
     })
+}
+
+/// Sets how long the statements of this transaction wait for a lock.
+fn set_lock_timeout(connection: &mut PgConnection, timeout: Duration) -> QueryResult<()> {
+    connection.batch_execute(&format!("SET LOCAL lock_timeout = {}", timeout.as_millis().max(1)))
+}
+
+/// Those of the payments of `keys` that another session holds now. Keeps no lock.
+fn held_payments(connection: &mut PgConnection, keys: &Keys) -> Result<BTreeSet<PaymentId>, StorageError> {
+    let mut held = BTreeSet::new();
+    let looked = connection.build_transaction().read_committed().run(|connection| -> Result<(), StorageError> {
+        // A locked table is waited for all the same.
+        set_lock_timeout(connection, MINIMAL_LOCK_WAIT)?;
+        held = queries::held_payments(connection, &keys.payments)?;
+        Err(DieselError::RollbackTransaction.into())
+    });
+    match looked {
+        Err(StorageError::Database(DieselError::RollbackTransaction)) => Ok(held),
+        looked => looked.map(|()| held),
+    }
 }
 
 fn store(connection: &mut PgConnection, changes: Changes, mut keys: SurrogateKeys) -> Result<(), StorageError> {

@@ -1,5 +1,7 @@
 adapters_diesel::define_queries!(diesel::PgConnection);
 
+use crate::statements::HeldPaymentIds;
+
 /// These payments, as far as they are registered, with their keys and their orders.
 pub(crate) fn payments_with_orders(
     connection: &mut PgConnection,
@@ -12,24 +14,37 @@ pub(crate) fn payments_with_orders(
         .load(connection)
 }
 
-/// Locks these payments, as far as they are registered, in the order of their ids.
-pub(crate) fn lock_payments(connection: &mut PgConnection, ids: &BTreeSet<PaymentId>) -> QueryResult<()> {
+/// Locks these payments, as far as they are registered, in the order of their ids, and yields the keys of their orders.
+pub(crate) fn lock_payments(connection: &mut PgConnection, ids: &BTreeSet<PaymentId>) -> QueryResult<Vec<i64>> {
     external_payments::table
         .filter(external_payments::payment_id.eq_any(ids.iter().map(PaymentId::as_str)))
         .order(external_payments::payment_id)
-        .select(external_payments::payment_key)
+        .select(external_payments::order_key)
         .for_no_key_update()
-        .execute(connection)
-        .map(drop)
+        .load(connection)
 }
 
-/// Locks these orders, as far as they exist, in the order of their ids, and yields them with their keys. What is not
-/// there now counts as absent: whoever reads on would find what nobody has locked.
-pub(crate) fn lock_orders(connection: &mut PgConnection, ids: &BTreeSet<OrderId>) -> QueryResult<Vec<(i64, OrderRow)>> {
+/// Locks the orders with these keys and, as far as they exist, those with these ids, in the order of their ids, and yields
+/// them with their keys. What is not there now counts as absent: a later statement could find an order that is not locked.
+pub(crate) fn lock_orders(
+    connection: &mut PgConnection,
+    keys: &[i64],
+    ids: &BTreeSet<OrderId>,
+) -> QueryResult<Vec<(i64, OrderRow)>> {
     orders::table
-        .filter(orders::order_id.eq_any(ids.iter().map(OrderId::as_str)))
+        .filter(orders::order_key.eq_any(keys).or(orders::order_id.eq_any(ids.iter().map(OrderId::as_str))))
         .order(orders::order_id)
         .select((orders::order_key, OrderRow::as_select()))
         .for_no_key_update()
         .load(connection)
+}
+
+/// Those of these payments that another session has locked, by their row, their order's row or their id. What is free is
+/// locked until the transaction ends; nothing is waited for.
+pub(crate) fn held_payments(
+    connection: &mut PgConnection,
+    ids: &BTreeSet<PaymentId>,
+) -> QueryResult<BTreeSet<PaymentId>> {
+    let held: Vec<String> = ids.iter().collect::<HeldPaymentIds>().load(connection)?;
+    Ok(held.iter().filter_map(|id| PaymentId::parse(id).ok()).collect())
 }

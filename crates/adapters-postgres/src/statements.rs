@@ -215,3 +215,43 @@ impl QueryFragment<Pg> for LockPaymentIds {
 }
 
 impl RunQueryDsl<PgConnection> for LockPaymentIds {}
+
+/// Those of these payments that another session has locked: their ids, their rows or their orders' rows. Locks what is
+/// free and skips the rest.
+#[derive(Debug, QueryId)]
+pub(crate) struct HeldPaymentIds {
+    ids: Vec<String>,
+}
+
+impl<'a> FromIterator<&'a PaymentId> for HeldPaymentIds {
+    fn from_iter<I: IntoIterator<Item = &'a PaymentId>>(ids: I) -> Self {
+        Self { ids: ids.into_iter().map(ToString::to_string).collect() }
+    }
+}
+
+impl QueryFragment<Pg> for HeldPaymentIds {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("WITH wanted AS MATERIALIZED (SELECT id FROM unnest(");
+        out.push_bind_param::<Array<Text>, _>(&self.ids)?;
+        out.push_sql(
+            ") AS id), \
+             registered AS MATERIALIZED (SELECT payment_id, payment_key, order_key FROM external_payments \
+             WHERE payment_id IN (SELECT id FROM wanted)), \
+             free_payments AS MATERIALIZED (SELECT payment_key FROM external_payments \
+             WHERE payment_key IN (SELECT payment_key FROM registered) FOR NO KEY UPDATE SKIP LOCKED), \
+             free_orders AS MATERIALIZED (SELECT order_key FROM orders \
+             WHERE order_key IN (SELECT order_key FROM registered) FOR NO KEY UPDATE SKIP LOCKED) \
+             SELECT id FROM wanted WHERE NOT pg_try_advisory_xact_lock(hashtextextended(id, 0)) \
+             UNION SELECT payment_id FROM registered \
+             WHERE payment_key NOT IN (SELECT payment_key FROM free_payments) \
+             OR order_key NOT IN (SELECT order_key FROM free_orders)",
+        );
+        Ok(())
+    }
+}
+
+impl Query for HeldPaymentIds {
+    type SqlType = Text;
+}
+
+impl RunQueryDsl<PgConnection> for HeldPaymentIds {}

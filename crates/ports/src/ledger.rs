@@ -24,9 +24,9 @@ pub trait Ledger: Send + Sync {
     /// Opens the books at `keys`, lets `act` work on them, and stores all that it left there in one
     /// transaction. When this returns `Ok`, that is on disk.
     ///
-    /// Nobody changes the payments and orders of `keys` between the look and the write, nor registers one of
-    /// these payments: of two callers at once, one waits or starts over. They never wait for each other in a
-    /// circle.
+    /// An effect is serializable over what it rests on: no other caller changes these payments, their orders or the orders
+    /// of `keys` between the look and the write, nor registers one of these payments. Of two callers at once, one waits or
+    /// starts over. They never wait for each other in a circle.
     ///
     /// `act` runs again from fresh books when the transaction lost a race, so nothing but the books and its
     /// own result may change in it. [`dyn Ledger::amend`] is the comfortable form.
@@ -96,14 +96,29 @@ impl dyn Ledger + '_ {
 /// What the books are opened at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// Payments, registered or not.
+    /// Payments, registered or not; those that are registered come with their orders.
     pub payments: BTreeSet<PaymentId>,
-    /// Orders, existing or not.
+    /// More orders, existing or not.
     pub orders: BTreeSet<OrderId>,
     /// Partial refunds that may be known already.
     pub partial_refunds: BTreeSet<PartialRefund>,
     /// Whether the deliveries that wait for these payments are wanted as well.
     pub waiting: bool,
+    /// How long to wait for locks that other sessions hold.
+    pub lock_wait: LockWait,
+}
+
+/// How long to wait for a lock that another session holds, before [`LedgerError::Held`] or [`LedgerError::Hindered`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LockWait {
+    /// For a caller that does not try again: a quarter of the time that a statement may take.
+    #[default]
+    Long,
+    /// For a caller that can set apart what is held: at most a quarter of a second, which another replica's commit rarely
+    /// takes.
+    Short,
+    /// For a caller that tries again and again: some milliseconds.
+    Minimal,
 }
 
 impl Keys {
@@ -112,7 +127,6 @@ impl Keys {
         let mut keys = Self::default();
         for notification in notifications {
             keys.payments.insert(notification.payment_id.clone());
-            keys.orders.insert(notification.order_id.clone());
             keys.partial_refunds.extend(PartialRefund::reported(notification));
         }
         keys
@@ -124,8 +138,8 @@ impl Keys {
         Self {
             payments: BTreeSet::from([registration.payment_id.clone()]),
             orders: BTreeSet::from([registration.order_id.clone()]),
-            partial_refunds: BTreeSet::new(),
             waiting: true,
+            ..Self::default()
         }
     }
 
@@ -225,8 +239,15 @@ pub enum LedgerError {
     /// It is out of reach or too busy. Try again later.
     #[error("the ledger is unavailable")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
-    /// It could not do just this, because of somebody else's lock, say. Try again later; what concerns other
-    /// payments may succeed at once.
+    /// Another session has locked these payments or their orders. Try again later; what concerns other payments can
+    /// succeed at once.
+    #[error("{} of these payments or their orders are locked by another session", .payments.len())]
+    Held {
+        /// Those of the payments asked for.
+        payments: BTreeSet<PaymentId>,
+    },
+    /// It could not do just this, because of a locked table or a statement that took too long, say. Try again later;
+    /// what concerns other payments may succeed at once.
     #[error("the ledger could not do this in time")]
     Hindered(#[source] Box<dyn Error + Send + Sync>),
     /// Its schema is not this program's. Run `payment-callback migrate`.

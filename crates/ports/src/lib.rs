@@ -6,6 +6,6 @@ mod ledger;
 
 pub use clock::Clock;
 pub use ledger::{
-    COUNT_MAX, Connections, DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory,
-    PaymentHistory, RecordedPayment, UNAPPLIED_MAX,
+    COUNT_MAX, Connections, DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, LedgerFigures, LockWait,
+    OrderHistory, PaymentHistory, RecordedPayment, UNAPPLIED_MAX,
 };

@@ -3,6 +3,7 @@
 
 mod cancel_order;
 mod group_commit;
+mod held_callbacks;
 mod receive_notification;
 mod register_payment;
 mod replay_delivery;

@@ -6,7 +6,7 @@ use contracts::fixtures::{
 };
 use contracts::ledger::sql::Database as _;
 use diesel::connection::SimpleConnection as _;
-use domain::{Outcome, PaymentStatus};
+use domain::{Obstacle, Outcome, PaymentStatus};
 use ports::{Ledger, LedgerError};
 
 use super::{Own, open};
@@ -33,17 +33,55 @@ fn a_ledger_out_of_reach_is_unavailable() {
 }
 
 #[test]
-fn a_row_that_somebody_else_holds_for_too_long_hinders_what_needs_it_until_it_is_free() {
+fn what_another_session_has_locked_is_named_and_the_rest_can_be_settled() {
+    let database = Own::migrated();
+    let ledger = open(&database.0.url(), IMPATIENT);
+    for (payment, order) in [("by its row", "o1"), ("by its order", "o2"), ("by its order too", "o2"), ("free", "o3")] {
+        register(&ledger, &registration(payment, order), 0);
+    }
+    let mut other = database.0.connect();
+    other
+        .batch_execute(
+            "BEGIN; SELECT FROM external_payments WHERE payment_id = 'by its row' FOR UPDATE; \
+             UPDATE orders SET updated_at = updated_at WHERE order_id = 'o2'; \
+             SELECT pg_advisory_xact_lock(hashtextextended('by its id', 0))",
+        )
+        .expect("locks");
+    let said = [
+        completion("by its row", "o1"),
+        completion("by its order", "o2"),
+        completion("by its order too", "o2"),
+        completion("by its id", "o4"),
+        completion("free", "o3"),
+        completion("unknown", "o2"),
+    ];
+    let Err(LedgerError::Held { payments }) = try_settle(&ledger, &said, 1) else { panic!("payments that are held") };
+    let held = ["by its row", "by its order", "by its order too", "by its id"];
+    assert_eq!(payments, held.map(payment_id).into());
+    assert_eq!(settle(&ledger, &said[4..], 1), [Outcome::Completed, Outcome::Parked]);
+    let status = payment(&ledger, "by its row").payment.payment.status;
+    assert_eq!(status, PaymentStatus::Pending, "readers do not wait");
+    other.batch_execute("ROLLBACK").expect("an end");
+    let expected = [
+        Outcome::Completed,
+        Outcome::Completed,
+        Outcome::Unapplied(Obstacle::OrderPaid),
+        Outcome::Parked,
+        Outcome::Duplicate,
+        Outcome::Parked,
+    ];
+    assert_eq!(settle(&ledger, &said, 2), expected);
+}
+
+#[test]
+fn a_locked_table_hinders_everything_until_it_is_free() {
     let database = Own::migrated();
     let ledger = open(&database.0.url(), IMPATIENT);
     register(&ledger, &registration("p", "o"), 0);
-    register(&ledger, &registration("free", "of all"), 0);
     let mut other = database.0.connect();
-    other.batch_execute("BEGIN; SELECT FROM orders WHERE order_id = 'o' FOR UPDATE").expect("a lock");
+    other.batch_execute("BEGIN; LOCK TABLE external_payments").expect("a lock");
     let hindered = try_settle(&ledger, &[completion("p", "o")], 1);
     assert!(matches!(hindered, Err(LedgerError::Hindered(_))), "{hindered:?}");
-    assert_eq!(settle(&ledger, &[completion("free", "of all")], 1), [Outcome::Completed]);
-    assert_eq!(payment(&ledger, "p").payment.payment.status, PaymentStatus::Pending, "readers do not wait");
     other.batch_execute("ROLLBACK").expect("an end");
     assert_eq!(settle(&ledger, &[completion("p", "o")], 2), [Outcome::Completed]);
 }

@@ -102,6 +102,7 @@ impl Serve {
             queue_max: usize::try_from(settings.intake_queue_max)?,
             batch_max: BATCH_MAX,
             committers: database_url.committers(),
+            patience,
         };
         let log_records = move || log_counts.all().map(log_records).collect();
         let metrics = Arc::new(Metrics::new(Arc::clone(&clock), VERSION, COMMIT, log_records));
@@ -109,7 +110,7 @@ impl Serve {
         let intake = Arc::new(GroupCommit::start(&ledger, limits, observer)?);
         let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
         // What is not for callbacks leaves the committers their connections.
-        let turns = usize::try_from(pool_size)?.saturating_sub(limits.committers).max(1);
+        let turns = usize::try_from(pool_size)?.saturating_sub(limits.connections()).max(1);
         let desk = Desk::new(ledger, clock, turns);
         let server_settings = ServerSettings {
             bind_address: settings.bind_address.clone(),

@@ -34,6 +34,7 @@ mod concurrency;
 mod connections;
 mod deliveries;
 mod files;
+mod held_rows;
 mod logs;
 mod metrics;
 mod openapi;

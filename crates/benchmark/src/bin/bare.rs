@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     let ledger: Arc<dyn Ledger> = Arc::new(Forgetful { price: price()? });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new(Arc::clone(&clock), env!("CARGO_PKG_VERSION"), "bare", Vec::new));
-    let limits = GroupCommitLimits { queue_max: 4096, batch_max: 64, committers: 2 };
+    let limits = GroupCommitLimits { queue_max: 4096, batch_max: 64, committers: 2, patience: Duration::from_secs(3) };
     let intake = Arc::new(GroupCommit::start(&ledger, limits, Arc::clone(&metrics) as _)?);
     let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
     let settings = ServerSettings {

@@ -1,5 +1,6 @@
 //! Group commit over this ledger.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,7 +22,8 @@ use crate::fixtures::{
     settle_as,
 };
 
-const LIMITS: GroupCommitLimits = GroupCommitLimits { queue_max: 1000, batch_max: 64, committers: 1 };
+const LIMITS: GroupCommitLimits =
+    GroupCommitLimits { queue_max: 1000, batch_max: 64, committers: 1, patience: Duration::from_secs(3) };
 
 fn start(ledger: &Arc<dyn Ledger>, limits: GroupCommitLimits) -> GroupCommit {
     GroupCommit::start(ledger, limits, Arc::new(())).expect("threads")
@@ -78,12 +80,13 @@ pub(super) fn submit_all(intakes: &[Arc<GroupCommit>], callbacks: Vec<Callback>)
     })
 }
 
-/// A ledger that can be held up, that refuses some payments and is hindered at others.
+/// A ledger that can be held up, that refuses some payments, is hindered at others and finds others held.
 struct Attended {
     ledger: Arc<dyn Ledger>,
     refused: Option<PaymentId>,
     hindered_at: Vec<PaymentId>,
     panics_at: Option<PaymentId>,
+    held: Mutex<BTreeSet<PaymentId>>,
     state: Mutex<AttendedState>,
     changed: Condvar,
 }
@@ -102,6 +105,7 @@ impl Attended {
             refused: None,
             hindered_at: Vec::new(),
             panics_at: None,
+            held: Mutex::default(),
             state,
             changed: Condvar::new(),
         }
@@ -120,6 +124,11 @@ impl Attended {
         self.changed.notify_all();
     }
 
+    /// From now on another session holds these payments, and no others.
+    fn hold<const N: usize>(&self, payments: [&str; N]) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = payments.map(payment_id).into();
+    }
+
     fn amends(&self) -> Vec<usize> {
         self.lock().amends.clone()
     }
@@ -133,6 +142,11 @@ impl Ledger for Attended {
         let among = |payment: &Option<PaymentId>| payment.as_ref().is_some_and(|id| keys.payments.contains(id));
         if among(&self.refused) {
             return Err(LedgerError::Refused("as it was told to".into()));
+        }
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let payments: BTreeSet<_> = keys.payments.intersection(&held).cloned().collect();
+        if !payments.is_empty() {
+            return Err(LedgerError::Held { payments });
         }
         if self.hindered_at.iter().any(|id| keys.payments.contains(id)) {
             return Err(LedgerError::Hindered("as it was told to".into()));
@@ -336,26 +350,85 @@ pub fn what_the_ledger_refuses_does_not_sink_its_neighbours(ledger: &Arc<dyn Led
     assert_eq!(deliveries(&**ledger, &any()).len(), 19);
 }
 
-pub fn what_hinders_the_ledger_holds_up_itself_and_not_every_neighbour(ledger: &Arc<dyn Ledger>) {
+/// Submits completions of `p0`, `p1`, … while the ledger is busy with the first, so that the others share a batch.
+fn submit_in_one_batch<'a>(
+    intake: &'a GroupCommit,
+    attended: &Attended,
+    callbacks: Vec<Callback>,
+) -> Vec<Submission<'a>> {
+    let mut callbacks = callbacks.into_iter();
+    let first = Submission::begin(intake, callbacks.next().expect("a first callback"));
+    attended.wait_for_amend();
+    let rest = callbacks.map(|callback| Submission::begin(intake, callback));
+    let submissions = [first].into_iter().chain(rest).collect();
+    attended.open();
+    submissions
+}
+
+pub fn what_hinders_the_ledger_holds_up_itself_alone(ledger: &Arc<dyn Ledger>) {
     let hindered_at = ["p2", "p4", "p6", "p8"].map(payment_id).into();
     let attended = Arc::new(Attended { hindered_at, ..Attended::new(ledger) });
-    let mut callbacks = completions(ledger, 10).into_iter();
-    let intake = start(&(Arc::clone(&attended) as Arc<dyn Ledger>), LIMITS);
-    let first = Submission::begin(&intake, callbacks.next().expect("a callback"));
-    attended.wait_for_amend();
-    let rest: Vec<_> = callbacks.map(|callback| Submission::begin(&intake, callback)).collect();
-    attended.open();
-    assert_eq!(outcome(first.wait()), Outcome::Completed);
-    for (submission, n) in rest.into_iter().zip(1..) {
-        // After the third the rest is given up: each of them may have waited for long.
+    let callbacks = completions(ledger, 10);
+    let limits = GroupCommitLimits { patience: Duration::from_millis(200), ..LIMITS };
+    let intake = start(&(Arc::clone(&attended) as Arc<dyn Ledger>), limits);
+    for (submission, n) in submit_in_one_batch(&intake, &attended, callbacks).into_iter().zip(0..) {
         match submission.wait() {
-            Err(ReceiveError::Ledger(error)) if n == 2 || n == 4 || n >= 6 => {
+            Err(ReceiveError::Ledger(error)) if [2, 4, 6, 8].contains(&n) => {
                 assert!(matches!(*error, LedgerError::Hindered(_)), "p{n}");
             }
             answer => assert_eq!(outcome(answer), Outcome::Completed, "p{n}"),
         }
     }
     intake.finish();
+}
+
+pub fn what_another_session_holds_is_set_apart_and_settles_when_it_is_free(ledger: &Arc<dyn Ledger>) {
+    let attended = Arc::new(Attended::new(ledger));
+    attended.hold(["p2", "p4", "p6", "p8"]);
+    let mut callbacks = completions(ledger, 11);
+    let last = callbacks.pop().expect("a callback");
+    let limits = GroupCommitLimits { patience: Duration::from_secs(60), ..LIMITS };
+    let intake = start(&(Arc::clone(&attended) as Arc<dyn Ledger>), limits);
+    let submissions = submit_in_one_batch(&intake, &attended, callbacks);
+    let (held, free): (Vec<_>, Vec<_>) =
+        submissions.into_iter().enumerate().partition(|(n, _)| [2, 4, 6, 8].contains(n));
+    for (n, submission) in free {
+        assert_eq!(outcome(submission.wait()), Outcome::Completed, "p{n}");
+    }
+    assert_eq!(attended.amends()[..3], [1, 9, 5], "one look finds all of them");
+    assert!(intake.depth() >= held.len(), "they still wait");
+    let again = Submission::begin(&intake, callback(completion("p2", "o2"), 2));
+    assert_eq!(outcome(Submission::begin(&intake, last).wait()), Outcome::Completed, "the others go on");
+
+    attended.hold([]);
+    for (n, submission) in held {
+        assert_eq!(outcome(submission.wait()), Outcome::Completed, "p{n}");
+    }
+    assert_eq!(outcome(again.wait()), Outcome::Duplicate);
+    intake.finish();
+    assert_eq!(intake.depth(), 0);
+}
+
+pub fn what_stays_held_is_given_up_when_it_has_waited_long_enough(ledger: &Arc<dyn Ledger>) {
+    let attended = Arc::new(Attended::new(ledger));
+    attended.hold(["p1", "p2"]);
+    let notes = Notes::default();
+    let limits = GroupCommitLimits { patience: Duration::from_millis(200), ..LIMITS };
+    let watched: Arc<dyn Ledger> = Arc::clone(&attended) as Arc<dyn Ledger>;
+    let intake = GroupCommit::start(&watched, limits, Arc::new(notes.clone())).expect("threads");
+    let callbacks = completions(ledger, 4);
+    for (submission, n) in submit_in_one_batch(&intake, &attended, callbacks).into_iter().zip(0..) {
+        match submission.wait() {
+            Err(ReceiveError::Ledger(error)) if [1, 2].contains(&n) => {
+                assert!(matches!(&*error, LedgerError::Held { payments } if payments.len() == 2), "p{n}");
+            }
+            answer => assert_eq!(outcome(answer), Outcome::Completed, "p{n}"),
+        }
+    }
+    intake.finish();
+    let mut committed = notes.lock().committed.clone();
+    committed.sort_unstable();
+    assert_eq!(committed, [(1, false), (1, false), (1, true), (1, true)], "each is told of once");
 }
 
 pub fn what_cannot_be_stored_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>) {

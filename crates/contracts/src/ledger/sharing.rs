@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use domain::{OrderStatus, Outcome, PaymentStatus, RegistrationOutcome};
 use ports::Ledger;
@@ -29,7 +30,7 @@ pub fn replicas_settle_each_other_s_payments(one: &Arc<dyn Ledger>, other: &Arc<
 /// However a completion's repetitions are spread over the replicas, one counts.
 pub fn of_identical_completions_on_two_replicas_one_counts(one: &Arc<dyn Ledger>, other: &Arc<dyn Ledger>) {
     register(&**one, &registration("p", "o"), 0);
-    let limits = GroupCommitLimits { queue_max: 64, batch_max: 8, committers: 2 };
+    let limits = GroupCommitLimits { queue_max: 64, batch_max: 8, committers: 2, patience: Duration::from_secs(3) };
     let start = |ledger| Arc::new(GroupCommit::start(ledger, limits, Arc::new(())).expect("threads"));
     let intakes = [start(one), start(other)];
     let identical = (0..64).map(|_| callback(completion("p", "o"), 1)).collect();

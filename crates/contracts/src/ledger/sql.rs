@@ -1,6 +1,7 @@
 //! Ledgers in SQL databases: rows that somebody else has written, and what the database itself refuses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{OrderStatus, Outcome, PaymentStatus, Report};
 use ports::{COUNT_MAX, Ledger, LedgerError};
@@ -95,7 +96,7 @@ pub fn a_corrupt_row_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>, data
          DELETE FROM webpay_payments \
          WHERE payment_key = (SELECT payment_key FROM external_payments WHERE payment_id = 'p7')",
     );
-    let limits = GroupCommitLimits { queue_max: 64, batch_max: 64, committers: 1 };
+    let limits = GroupCommitLimits { queue_max: 64, batch_max: 64, committers: 1, patience: Duration::from_secs(3) };
     let intake = Arc::new(GroupCommit::start(ledger, limits, Arc::new(())).expect("threads"));
     let callbacks = (0..10).map(|n| callback(completion(&format!("p{n}"), &format!("o{n}")), 1)).collect();
     let answers = submit_all(&[Arc::clone(&intake)], callbacks);
