@@ -289,7 +289,8 @@ impl Committer {
         let error = Arc::new(error);
         for waiting in callbacks {
             let late = waiting.since.elapsed() >= self.patience;
-            if let Err(waiting) = if late { Err(waiting) } else { self.held.put(waiting) } {
+            let given_up = if late { Some(waiting) } else { self.held.put(waiting) };
+            if let Some(waiting) = given_up {
                 self.observer.committed(1, waiting.since.elapsed(), Err(&error));
                 fail([waiting], Arc::clone(&error));
             }

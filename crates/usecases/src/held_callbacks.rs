@@ -72,19 +72,16 @@ impl HeldCallbacks {
         batch.into_iter().partition(|waiting| waiting.payment_id().is_some_and(|id| payments.contains_key(id)))
     }
 
-    /// Lets a callback wait.
-    ///
-    /// # Errors
-    /// Hands it back if too many wait.
-    pub(crate) fn put(&self, waiting: Waiting) -> Result<(), Waiting> {
+    /// Lets a callback wait, or hands it back if too many wait.
+    pub(crate) fn put(&self, waiting: Waiting) -> Option<Waiting> {
         let mut state = self.lock();
         if state.callbacks.len() >= CALLBACKS_MAX {
-            return Err(waiting);
+            return Some(waiting);
         }
         state.callbacks.push(waiting);
         drop(state);
         self.changed.notify_one();
-        Ok(())
+        None
     }
 
     /// Waits for callbacks, pauses and takes all that are there; `None` when there will be no more.

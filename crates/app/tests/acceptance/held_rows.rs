@@ -85,7 +85,6 @@ fn rows_that_are_held_delay_nothing_else(query: &str) {
         let completing = scope.spawn(|| complete_held(&stage));
         thread::sleep(Duration::from_millis(100));
         let hindered = load(&stage, 1);
-        println!("{} callbacks took {unhindered:?} without and {hindered:?} with rows that are held", SENDERS * EACH);
         assert!(hindered < 3 * unhindered + Duration::from_secs(1), "{hindered:?} instead of {unhindered:?}");
         for (answer, took) in completing.join().expect("no panic") {
             assert_problem(&answer, 503, "unavailable");
