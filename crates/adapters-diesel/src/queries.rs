@@ -17,9 +17,9 @@ macro_rules! define_queries {
             parked_deliveries, partial_refunds, paypal_payments, webpay_payments,
         };
         use $crate::{
-            At, DeliveryRow, EventRow, FiguresRow, InnerRow, InvoiceRow, Key, OpenRow, OrderRow, ParkedRow,
-            PartialRefundRow, PaymentRow, PaypalRow, RecordRow, RecordedRow, StorageError, SurrogateKeys, WebpayRow,
-            figures_query, read_all, recorded_payment,
+            At, DeliveryRow, EventRow, FiguresRow, InnerRow, InvoiceRow, Key, OpenRow, OrderRow, PartialRefundRow,
+            PaymentRow, PaypalRow, RecordRow, RecordedRow, StorageError, SurrogateKeys, WebpayRow, figures_query,
+            read_all, recorded_payment,
         };
 
         type Backend = <$Connection as diesel::Connection>::Backend;
@@ -41,7 +41,7 @@ macro_rules! define_queries {
                 .load(connection)
         }
 
-        /// The deliveries that wait for these payments, in the order in which they came.
+        /// The deliveries that wait for these payments, in the order in which they were parked.
         pub(crate) fn waiting_deliveries(
             connection: &mut $Connection,
             payments: &BTreeSet<PaymentId>,
@@ -221,28 +221,6 @@ macro_rules! define_queries {
                     let row = OpenRow::new(&payment, keys)?;
                     diesel::insert_into(open_payments::table).values(row).execute(connection)?;
                 }
-            }
-            Ok(())
-        }
-
-        /// Stores which deliveries wait, which wait no longer, and the partial refunds that are new: all of
-        /// it rare.
-        pub(crate) fn store_rarities(
-            connection: &mut $Connection,
-            parked: Vec<ParkedRow>,
-            unparked: Vec<DeliveryId>,
-            refunds: Vec<PartialRefund>,
-        ) -> QueryResult<()> {
-            for row in parked {
-                diesel::insert_into(parked_deliveries::table).values(row).execute(connection)?;
-            }
-            if !unparked.is_empty() {
-                let unparked = parked_deliveries::delivery_id.eq_any(unparked.into_iter().map(Key));
-                diesel::delete(parked_deliveries::table.filter(unparked)).execute(connection)?;
-            }
-            for refund in refunds {
-                let row = PartialRefundRow::from(refund);
-                diesel::insert_into(partial_refunds::table).values(row).execute(connection)?;
             }
             Ok(())
         }

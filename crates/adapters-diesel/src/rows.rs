@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use diesel::prelude::*;
 use domain::{
-    Currency, Delivery, Event, ExternalPayment, InvoiceNumber, KeyName, MethodName, MethodRecord, Money, Order,
-    OrderId, Outcome, OutcomeKind, PartialRefund, Payload, PaymentId, PaymentMethod, Receipt, RedirectUrl, RequestId,
-    TransactionId, UserId,
+    Content, Currency, Delivery, Event, ExternalPayment, InvoiceNumber, KeyName, MethodName, MethodRecord, Money,
+    Order, OrderId, Outcome, OutcomeKind, ParkedNotification, PartialRefund, Payload, PaymentId, PaymentMethod,
+    Receipt, RedirectUrl, RequestId, TransactionId, UserId,
 };
 use ports::RecordedPayment;
+use sha2::{Digest as _, Sha256};
 
 use crate::schema::{
     deliveries, events, external_payments, inner_payments, invoice_payments, open_payments, orders, parked_deliveries,
@@ -435,15 +436,20 @@ impl TryFrom<PartialRefundRow> for PartialRefund {
 pub struct ParkedRow {
     pub delivery_id: Key,
     pub payment_id: String,
+    pub identity: Vec<u8>,
 }
 
 impl ParkedRow {
     /// The row of a delivery that has to wait for its payment; `None` for all others.
     #[must_use]
     pub fn of(delivery: &Delivery) -> Option<Self> {
-        let payment_id = delivery.payload.payment_id.as_ref()?.to_string();
-        let parked = delivery.outcome == Outcome::Parked;
-        parked.then_some(Self { delivery_id: Key(delivery.receipt.delivery_id), payment_id })
+        let ParkedNotification { receipt, notification } = delivery.parked()?;
+        Some(Self {
+            delivery_id: Key(receipt.delivery_id),
+            payment_id: notification.payment_id.to_string(),
+            // An index takes the digest, but not every text that may be this long.
+            identity: Sha256::digest(notification.identity().to_string()).to_vec(),
+        })
     }
 }
 
@@ -478,10 +484,10 @@ impl DeliveryRow {
     /// The row of a delivery.
     #[must_use]
     pub fn new(delivery: Delivery, keys: &SurrogateKeys) -> Self {
-        let Delivery { receipt, payload, outcome, previous_status, new_status } = delivery;
+        let Delivery { receipt, content, outcome, previous_status, new_status } = delivery;
         let Receipt { delivery_id, received_at, source, body_sha256, key_name, request_id } = receipt;
         let Payload { payment_id, order_id, status, event, method, amount, currency, sent_at, transaction_id } =
-            payload;
+            content.into();
         Self {
             delivery_id: Key(delivery_id),
             received_at: At(received_at),
@@ -546,6 +552,23 @@ impl TryFrom<DeliveryRow> for Delivery {
             let parsed = RequestId::parse(&text);
             parsed.ok_or(StorageError::Corrupt { what: "deliveries.request_id", value: text })
         };
+        let outcome = Outcome::from_parts(kind, reason.as_deref()).ok_or_else(corrupt_reason)?;
+        let payload = Payload {
+            payment_id: parse_some("deliveries.payment_id", payment_id, PaymentId::parse)?,
+            order_id: parse_some("deliveries.order_id", order_id, OrderId::parse)?,
+            status: parse_some("deliveries.status", status, FromStr::from_str)?,
+            event: parse_some("deliveries.event", event, FromStr::from_str)?,
+            method: parse_some("deliveries.method", method, MethodName::parse)?,
+            amount: parse_some("deliveries.amount", amount, FromStr::from_str)?,
+            currency: parse_some("deliveries.currency", currency, Currency::parse)?,
+            sent_at: sent_at.map(|at| at.0),
+            transaction_id: parse_some("deliveries.transaction_id", transaction_id, TransactionId::parse)?,
+        };
+        let content = match (&outcome, payload.notification()) {
+            (Outcome::Invalid(_), _) => Content::Fragments(payload),
+            (_, Some(notification)) => Content::Notification(notification),
+            (_, None) => return Err(incomplete(delivery_id)),
+        };
         Ok(Self {
             receipt: Receipt {
                 delivery_id: delivery_id.0,
@@ -555,22 +578,27 @@ impl TryFrom<DeliveryRow> for Delivery {
                 key_name: key_name.map(KeyName::from_stored),
                 request_id: request_id.map(request).transpose()?,
             },
-            payload: Payload {
-                payment_id: parse_some("deliveries.payment_id", payment_id, PaymentId::parse)?,
-                order_id: parse_some("deliveries.order_id", order_id, OrderId::parse)?,
-                status: parse_some("deliveries.status", status, FromStr::from_str)?,
-                event: parse_some("deliveries.event", event, FromStr::from_str)?,
-                method: parse_some("deliveries.method", method, MethodName::parse)?,
-                amount: parse_some("deliveries.amount", amount, FromStr::from_str)?,
-                currency: parse_some("deliveries.currency", currency, Currency::parse)?,
-                sent_at: sent_at.map(|at| at.0),
-                transaction_id: parse_some("deliveries.transaction_id", transaction_id, TransactionId::parse)?,
-            },
-            outcome: Outcome::from_parts(kind, reason.as_deref()).ok_or_else(corrupt_reason)?,
+            content,
+            outcome,
             previous_status: parse_some("deliveries.previous_status", previous_status, FromStr::from_str)?,
             new_status: parse_some("deliveries.new_status", new_status, FromStr::from_str)?,
         })
     }
+}
+
+impl TryFrom<DeliveryRow> for ParkedNotification {
+    type Error = StorageError;
+
+    fn try_from(row: DeliveryRow) -> Parsed<Self> {
+        let id = row.delivery_id;
+        Delivery::try_from(row)?.parked().ok_or_else(|| incomplete(id))
+    }
+}
+
+/// That a delivery lacks what its outcome implies: all outcomes but `invalid` are of whole notifications, and what
+/// waits is `parked`.
+fn incomplete(id: Key) -> StorageError {
+    StorageError::Corrupt { what: "delivery that does not fit its outcome", value: id.0.to_string() }
 }
 
 /// A row of `events` without its number, which the database gives.

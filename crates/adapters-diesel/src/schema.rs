@@ -114,6 +114,7 @@ diesel::table! {
     parked_deliveries (delivery_id) {
         delivery_id -> Identifier,
         payment_id -> Text,
+        identity -> Nullable<Binary>,
     }
 }
 

@@ -222,7 +222,7 @@ pub struct DeliveryDocument {
 
 impl From<Delivery> for DeliveryDocument {
     fn from(delivery: Delivery) -> Self {
-        let Delivery { receipt, payload, outcome, previous_status, new_status } = delivery;
+        let Delivery { receipt, content, outcome, previous_status, new_status } = delivery;
         let Receipt { delivery_id, received_at, source, body_sha256, key_name, request_id } = receipt;
         let Payload {
             payment_id,
@@ -235,7 +235,7 @@ impl From<Delivery> for DeliveryDocument {
             currency: _,
             sent_at,
             transaction_id,
-        } = payload;
+        } = content.into();
         let word = <&'static str as From<PaymentStatus>>::from;
         Self {
             delivery_id: Some(delivery_id.to_string()),
@@ -287,14 +287,15 @@ impl From<Delivery> for SettledDocument {
             status: "success",
             outcome: delivery.outcome.kind().into(),
             delivery_id: delivery.receipt.delivery_id.to_string(),
-            payment_id: delivery.payload.payment_id.map(|id| id.to_string()),
-            order_id: delivery.payload.order_id.map(|id| id.to_string()),
+            payment_id: delivery.content.payment_id().map(ToString::to_string),
+            order_id: delivery.content.order_id().map(ToString::to_string),
         }
     }
 }
 
-/// A payment with its order and its audit entries.
+/// A payment with its order and its audit entries, newest first.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = PaymentHistory, examples(examples::payment_history))]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct PaymentHistoryDocument {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use domain::{
-    Cancellation, Delivery, DeliveryId, KeyName, Notification, OrderId, Outcome, Payload, PaymentId, PaymentStatus,
-    Registration, RequestId, Settlement,
+    Cancellation, Content, Delivery, DeliveryId, KeyName, Notification, OrderId, Outcome, Payload, PaymentId,
+    PaymentStatus, Registration, RequestId, Settlement,
 };
 use slog::{Drain as _, KV, Logger, Record, Serializer, debug, error, info, o, warn};
 use usecases::{Caller, Registered, Replay};
@@ -26,6 +26,10 @@ pub(crate) const NO_ROUTE: &str = "none";
 
 /// How much of an error's text is logged, in bytes: others' texts have no limit.
 const ERROR_BYTES_MAX: usize = 4096;
+
+/// How many of the notifications that a registration applies are logged one by one: without a bound they would push
+/// other records out of the log's queue.
+const APPLIED_LOGGED_MAX: usize = 100;
 
 /// Writes down what happens in one request.
 #[derive(Clone)]
@@ -58,7 +62,7 @@ impl Journal {
 
     pub(crate) fn payload_valid(&self, notification: &Notification) {
         if self.log.is_debug_enabled() {
-            debug!(self.log, "payload valid"; Said(&Payload::from(notification)));
+            debug!(self.log, "payload valid"; Said(&Content::Notification(notification.clone())));
         }
     }
 
@@ -69,7 +73,7 @@ impl Journal {
     }
 
     pub(crate) fn payload_invalid(&self, payload: &Payload, reason: &str) {
-        warn!(self.log, "payload invalid"; Said(payload), "reason" => reason);
+        warn!(self.log, "payload invalid"; Said(&Content::Fragments(payload.clone())), "reason" => reason);
     }
 
     /// A notification has been settled, or kept where it could not be.
@@ -79,7 +83,8 @@ impl Journal {
         if self.log.is_debug_enabled() {
             self.steps(settlement);
         }
-        if let (Some(registered), Some(reported)) = (registered_method.map(<&str>::from), &delivery.payload.method)
+        if let (Some(registered), Content::Notification(Notification { method: Some(reported), .. })) =
+            (registered_method.map(<&str>::from), &delivery.content)
             && registered != reported.as_str()
         {
             warn!(self.log, "the payment method differs; the registered one counts"; Entry(delivery, None),
@@ -99,7 +104,7 @@ impl Journal {
     fn steps(&self, settlement: &Settlement) {
         let Settlement { delivery, registered_method, pay } = settlement;
         let log = self.log.new(o!("delivery_id" => delivery.receipt.delivery_id.to_string()));
-        let named = Named::from(&delivery.payload);
+        let named = Named::from(&delivery.content);
         let (Some(method), Some(previous), Some(new)) =
             (registered_method, delivery.previous_status, delivery.new_status)
         else {
@@ -158,9 +163,18 @@ impl Journal {
     ) {
         info!(self.log, "registration"; "payment_id" => registration.payment_id.as_str(),
             "order_id" => registration.order_id.as_str(), "payment_method" => <&str>::from(registration.method),
-            "outcome" => <&str>::from(registered.outcome), By(caller), "duration_ms" => millis(took));
-        for settlement in &registered.applied {
+            "outcome" => <&str>::from(registered.outcome), "applied" => registered.applied.len(), By(caller),
+            "duration_ms" => millis(took));
+        let (logged, others) = registered.applied.split_at(registered.applied.len().min(APPLIED_LOGGED_MAX));
+        for settlement in logged {
             self.settled(settlement, None);
+        }
+        for Settlement { delivery, .. } in others {
+            self.metrics.delivered(delivery);
+        }
+        if !others.is_empty() {
+            warn!(self.log, "more notifications were applied than are logged; the audit trail shows all of them";
+                "payment_id" => registration.payment_id.as_str(), "count" => others.len());
         }
     }
 
@@ -175,9 +189,9 @@ impl Journal {
         let outcome = <&str>::from(delivery.outcome.kind());
         if replay.dry_run {
             info!(self.log, "replay tried; nothing changed"; "replayed_delivery_id" => %replayed,
-                Said(&delivery.payload), "outcome" => outcome, By(caller), "duration_ms" => millis(took));
+                Said(&delivery.content), "outcome" => outcome, By(caller), "duration_ms" => millis(took));
         } else {
-            info!(self.log, "replay"; "replayed_delivery_id" => %replayed, Said(&delivery.payload),
+            info!(self.log, "replay"; "replayed_delivery_id" => %replayed, Said(&delivery.content),
                 "outcome" => outcome, By(caller), "duration_ms" => millis(took));
             self.settled(&replay.settlement, None);
         }
@@ -261,9 +275,9 @@ impl KV for By<'_> {
 #[derive(Clone, Copy)]
 struct Named<'a>(Option<&'a PaymentId>, Option<&'a OrderId>);
 
-impl<'a> From<&'a Payload> for Named<'a> {
-    fn from(payload: &'a Payload) -> Self {
-        Self(payload.payment_id.as_ref(), payload.order_id.as_ref())
+impl<'a> From<&'a Content> for Named<'a> {
+    fn from(content: &'a Content) -> Self {
+        Self(content.payment_id(), content.order_id())
     }
 }
 
@@ -282,11 +296,19 @@ impl KV for Named<'_> {
 
 /// What a notification says, as far as it could be read. The provider's own data are not among it.
 #[derive(Clone, Copy)]
-struct Said<'a>(&'a Payload);
+struct Said<'a>(&'a Content);
 
 impl KV for Said<'_> {
     fn serialize(&self, record: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
-        let Payload { status, event, method, amount, currency, .. } = self.0;
+        let (status, event, method, amount, currency) = match self.0 {
+            Content::Notification(Notification { report, method, amount, currency, .. }) => {
+                let (status, event) = report.words();
+                (Some(status), Some(event), method, *amount, *currency)
+            }
+            Content::Fragments(Payload { status, event, method, amount, currency, .. }) => {
+                (*status, *event, method, *amount, *currency)
+            }
+        };
         if let Some(currency) = currency {
             serializer.emit_str("currency", currency.code())?;
         }
@@ -323,7 +345,7 @@ struct Entry<'a>(&'a Delivery, Option<Duration>);
 
 impl KV for Entry<'_> {
     fn serialize(&self, record: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
-        let Self(Delivery { receipt, payload, outcome, previous_status, new_status }, took) = self;
+        let Self(Delivery { receipt, content, outcome, previous_status, new_status }, took) = self;
         if let Some(took) = took {
             serializer.emit_f64("duration_ms", millis(*took))?;
         }
@@ -337,7 +359,7 @@ impl KV for Entry<'_> {
             serializer.emit_str("reason", &reason)?;
         }
         serializer.emit_str("outcome", outcome.kind().into())?;
-        Said(payload).serialize(record, serializer)?;
+        Said(content).serialize(record, serializer)?;
         serializer.emit_str("source", receipt.source.into())?;
         serializer.emit_arguments("delivery_id", &format_args!("{}", receipt.delivery_id))
     }

@@ -18,7 +18,7 @@ use ports::{
 
 use crate::connecting::{MIGRATIONS, Session, with_timeouts};
 use crate::queries;
-use crate::statements::{LockPaymentIds, StoreChanges};
+use crate::statements::{AddPartialRefunds, LockPaymentIds, Park, StoreChanges};
 
 /// The wait for a lock of a caller that will try again: longer than most commits take.
 const MINIMAL_LOCK_WAIT: Duration = Duration::from_millis(10);
@@ -187,6 +187,10 @@ fn held_payments(connection: &mut PgConnection, keys: &Keys) -> Result<BTreeSet<
     }
 }
 
+/// How many rows of a table one statement adds. A registration may apply more than can be added in the time that a
+/// statement has.
+const ROWS_MAX: usize = 10_000;
+
 fn store(connection: &mut PgConnection, changes: Changes, mut keys: SurrogateKeys) -> Result<(), StorageError> {
     let Changes {
         added_orders,
@@ -200,12 +204,27 @@ fn store(connection: &mut PgConnection, changes: Changes, mut keys: SurrogateKey
         rests_on_unchanged: _,
     } = changes;
     queries::add(connection, added_orders, added_payments, &mut keys)?;
-    let parked = deliveries.iter().filter_map(ParkedRow::of).collect();
+    let parked: Vec<ParkedRow> = deliveries.iter().filter_map(ParkedRow::of).collect();
+    let (mut deliveries, mut events) = (deliveries.into_iter(), events.into_iter());
+    let (entries, told) = (deliveries.by_ref().take(ROWS_MAX), events.by_ref().take(ROWS_MAX));
     let without_record: Vec<String> =
-        StoreChanges::new(&changed_payments, &changed_orders, deliveries, events, &keys)?.load(connection)?;
+        StoreChanges::new(&changed_payments, &changed_orders, entries, told, &keys)?.load(connection)?;
     if !without_record.is_empty() {
         return Err(missing_record(&without_record));
     }
-    queries::store_rarities(connection, parked, unparked, partial_refunds)?;
+    while deliveries.len() > 0 || events.len() > 0 {
+        let (entries, told) = (deliveries.by_ref().take(ROWS_MAX), events.by_ref().take(ROWS_MAX));
+        StoreChanges::new(&[], &[], entries, told, &keys)?.execute(connection)?;
+    }
+    // All of these are rare.
+    if !parked.is_empty() {
+        parked.into_iter().collect::<Park>().execute(connection)?;
+    }
+    if !unparked.is_empty() {
+        queries::unpark(connection, &unparked)?;
+    }
+    for refunds in partial_refunds.chunks(ROWS_MAX) {
+        refunds.iter().cloned().collect::<AddPartialRefunds>().execute(connection)?;
+    }
     Ok(())
 }

@@ -48,3 +48,9 @@ pub(crate) fn held_payments(
     let held: Vec<String> = ids.iter().collect::<HeldPaymentIds>().load(connection)?;
     Ok(held.iter().filter_map(|id| PaymentId::parse(id).ok()).collect())
 }
+
+/// Lets nothing wait for these payments any longer.
+pub(crate) fn unpark(connection: &mut PgConnection, payments: &[PaymentId]) -> QueryResult<()> {
+    let of_payments = parked_deliveries::payment_id.eq_any(payments.iter().map(PaymentId::as_str));
+    diesel::delete(parked_deliveries::table.filter(of_payments)).execute(connection).map(drop)
+}

@@ -3,13 +3,14 @@
 
 use adapters_diesel::sql_types::{Identifier, Moment};
 use adapters_diesel::{
-    At, DeliveryRow, EventRow, Key, OpenRow, OrderChange, PaymentChange, StorageError, SurrogateKeys,
+    At, DeliveryRow, EventRow, Key, OpenRow, OrderChange, ParkedRow, PartialRefundRow, PaymentChange, StorageError,
+    SurrogateKeys,
 };
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
-use domain::{Delivery, Event, ExternalPayment, Order, PaymentId};
+use domain::{Delivery, Event, ExternalPayment, Order, PartialRefund, PaymentId};
 
 /// Defines columns of rows, each an array, which `unnest` makes rows of again.
 macro_rules! columns {
@@ -106,6 +107,22 @@ columns! {
     }
 }
 
+columns! {
+    ParkedColumns of ParkedRow {
+        delivery_id: Key => Identifier,
+        payment_id: String => Text,
+        identity: Vec<u8> => Binary,
+    }
+}
+
+columns! {
+    PartialRefundColumns of PartialRefundRow {
+        payment_id: String => Text,
+        sent_at: At => Moment,
+        transaction_id: String => Text,
+    }
+}
+
 /// Stores what became of payments and orders, lets the records of the payments' methods follow, and adds audit
 /// entries and events, which are numbered in their order: all in one statement, for going to and fro costs more than
 /// most of them. Yields the payments whose method keeps a record that is not there.
@@ -122,8 +139,8 @@ impl StoreChanges {
     pub(crate) fn new(
         payments: &[ExternalPayment],
         orders: &[Order],
-        deliveries: Vec<Delivery>,
-        events: Vec<Event>,
+        deliveries: impl IntoIterator<Item = Delivery>,
+        events: impl IntoIterator<Item = Event>,
         keys: &SurrogateKeys,
     ) -> Result<Self, StorageError> {
         let closed = payments.iter().filter(|payment| !payment.status.is_open());
@@ -189,6 +206,50 @@ impl Query for StoreChanges {
 }
 
 impl RunQueryDsl<PgConnection> for StoreChanges {}
+
+/// Lets deliveries wait for their payments, unless the same notification waits already.
+#[derive(Debug, QueryId)]
+pub(crate) struct Park {
+    deliveries: ParkedColumns,
+}
+
+impl FromIterator<ParkedRow> for Park {
+    fn from_iter<I: IntoIterator<Item = ParkedRow>>(rows: I) -> Self {
+        Self { deliveries: rows.into_iter().collect() }
+    }
+}
+
+impl QueryFragment<Pg> for Park {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO parked_deliveries (delivery_id, payment_id, identity) SELECT * FROM ");
+        self.deliveries.walk_ast(out.reborrow())?;
+        out.push_sql(" ON CONFLICT (payment_id, identity) DO NOTHING");
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<PgConnection> for Park {}
+
+/// Adds partial refunds.
+#[derive(Debug, QueryId)]
+pub(crate) struct AddPartialRefunds {
+    refunds: PartialRefundColumns,
+}
+
+impl FromIterator<PartialRefund> for AddPartialRefunds {
+    fn from_iter<I: IntoIterator<Item = PartialRefund>>(refunds: I) -> Self {
+        Self { refunds: refunds.into_iter().map(PartialRefundRow::from).collect() }
+    }
+}
+
+impl QueryFragment<Pg> for AddPartialRefunds {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO partial_refunds (payment_id, sent_at, transaction_id) SELECT * FROM ");
+        self.refunds.walk_ast(out.reborrow())
+    }
+}
+
+impl RunQueryDsl<PgConnection> for AddPartialRefunds {}
 
 /// Locks the ids of payments until the transaction ends, registered or not. Whoever parks a notification
 /// and whoever registers its payment take this lock before they look, so neither can miss the other. Taken

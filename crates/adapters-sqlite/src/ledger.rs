@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adapters_diesel::schema::{deliveries, events};
+use adapters_diesel::schema::{deliveries, events, parked_deliveries, partial_refunds};
 use adapters_diesel::{
-    DeliveryRow, EventRow, LedgerOptions, ParkedRow, StorageError, SurrogateKeys, build_pool, open_books,
-    pool_connections, retry_races, up_to_date,
+    DeliveryRow, EventRow, LedgerOptions, ParkedRow, PartialRefundRow, StorageError, SurrogateKeys, build_pool,
+    open_books, pool_connections, retry_races, up_to_date,
 };
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -176,7 +176,7 @@ fn store(connection: &mut SqliteConnection, changes: Changes, mut keys: Surrogat
         added_payments,
         changed_orders,
         changed_payments,
-        partial_refunds,
+        partial_refunds: refunds,
         deliveries,
         unparked,
         events,
@@ -189,12 +189,24 @@ fn store(connection: &mut SqliteConnection, changes: Changes, mut keys: Surrogat
     for order in changed_orders {
         queries::update_order(connection, &order, &keys)?;
     }
-    let parked = deliveries.iter().filter_map(ParkedRow::of).collect();
+    let parked: Vec<ParkedRow> = deliveries.iter().filter_map(ParkedRow::of).collect();
     for delivery in deliveries {
         let row = DeliveryRow::new(delivery, &keys);
         diesel::insert_into(deliveries::table).values(row).execute(connection)?;
     }
-    queries::store_rarities(connection, parked, unparked, partial_refunds)?;
+    for row in parked {
+        let again = (parked_deliveries::payment_id, parked_deliveries::identity);
+        let insert = diesel::insert_into(parked_deliveries::table).values(row);
+        insert.on_conflict(again).do_nothing().execute(connection)?;
+    }
+    for id in unparked {
+        let of_payment = parked_deliveries::payment_id.eq(id.as_str());
+        diesel::delete(parked_deliveries::table.filter(of_payment)).execute(connection)?;
+    }
+    for refund in refunds {
+        let row = PartialRefundRow::from(refund);
+        diesel::insert_into(partial_refunds::table).values(row).execute(connection)?;
+    }
     for event in events {
         diesel::insert_into(events::table).values(EventRow::from(event)).execute(connection)?;
     }

@@ -1,6 +1,7 @@
 //! Small words for what happens to payments, so that a test says only what matters to it. The same second
 //! means the same time everywhere; ids are made up by the test.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,6 +24,12 @@ impl Clock for FixedClock {
     fn now(&self) -> DateTime<Utc> {
         self.0
     }
+}
+
+/// A clock for what is received up to second 2.
+#[must_use]
+pub fn clock() -> Arc<dyn Clock> {
+    Arc::new(FixedClock(at(2)))
 }
 
 /// So many seconds into the tests.
@@ -122,7 +129,12 @@ pub fn receipt(received_at: DateTime<Utc>) -> Receipt {
 /// A callback that brings this notification at this second.
 #[must_use]
 pub fn callback(notification: Notification, second: i64) -> Callback {
-    Callback { reading: Reading::Valid(notification), receipt: receipt(at(second)) }
+    Callback {
+        reading: Reading::Valid(notification),
+        received_at: at(second),
+        body_sha256: [0; 32],
+        caller: Caller::default(),
+    }
 }
 
 /// Registers at this second and applies what has waited.

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::{
-    Books, Changes, Delivery, DeliveryId, Event, ExternalPayment, MethodRecord, Order, OrderId, Outcome, PartialRefund,
-    PaymentId, PaymentStatus, Source,
+    Books, Changes, Delivery, DeliveryId, Event, ExternalPayment, MethodRecord, NotificationIdentity, Order, OrderId,
+    ParkedNotification, PartialRefund, PaymentId, PaymentStatus, Source,
 };
 use ports::{
     COUNT_MAX, Connections, DeliveryFilter, HISTORY_MAX, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory,
@@ -23,7 +23,8 @@ struct Tables {
     payments: BTreeMap<PaymentId, RecordedPayment>,
     partial_refunds: BTreeSet<PartialRefund>,
     deliveries: BTreeMap<DeliveryId, Delivery>,
-    waiting: BTreeSet<DeliveryId>,
+    /// Which notifications wait for which payments, and since which delivery.
+    waiting: BTreeMap<(PaymentId, NotificationIdentity), DeliveryId>,
     events: Vec<Event>,
 }
 
@@ -87,8 +88,8 @@ impl Ledger for MemoryLedger {
     fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError> {
         let DeliveryFilter { payment, order, outcome, since, before, limit } = filter;
         let wanted = |delivery: &Delivery| {
-            (payment.is_none() || *payment == delivery.payload.payment_id)
-                && (order.is_none() || *order == delivery.payload.order_id)
+            (payment.is_none() || payment.as_ref() == delivery.content.payment_id())
+                && (order.is_none() || order.as_ref() == delivery.content.order_id())
                 && outcome.is_none_or(|outcome| outcome == delivery.outcome.kind())
                 && since.is_none_or(|since| since <= delivery.receipt.received_at)
                 && before.is_none_or(|before| delivery.receipt.delivery_id < before)
@@ -110,7 +111,7 @@ impl Ledger for MemoryLedger {
                 && tables.orders[&payment.order_id].paid_by.as_ref() != Some(&payment.id)
         };
         let receipts = || tables.deliveries.values().map(|delivery| &delivery.receipt);
-        let oldest_parked = tables.waiting.first().map(|id| tables.deliveries[id].receipt.received_at);
+        let oldest_parked = tables.waiting.values().min().map(|id| tables.deliveries[id].receipt.received_at);
         Ok(LedgerFigures {
             open_payments: count(open().count()),
             oldest_open_payment_at: open().map(|payment| payment.created_at).min(),
@@ -134,14 +135,16 @@ impl Tables {
         let payments: Vec<_> = keys.payments.iter().filter_map(|id| self.payments.get(id)).collect();
         let of_payments = payments.iter().map(|recorded| &recorded.payment.order_id);
         let orders = keys.orders.iter().chain(of_payments).filter_map(|id| self.orders.get(id));
-        let waiting = self.waiting.iter().filter_map(|id| self.deliveries.get(id)).filter(|delivery| {
-            keys.waiting && delivery.payload.payment_id.as_ref().is_some_and(|id| keys.payments.contains(id))
-        });
+        let wanted = |id: &PaymentId| keys.waiting && keys.payments.contains(id);
+        let waiting = self.waiting.iter().filter(|((payment, _), _)| wanted(payment));
+        let mut waiting: Vec<ParkedNotification> =
+            waiting.filter_map(|(_, id)| self.deliveries.get(id)?.parked()).collect();
+        waiting.sort_by_key(|parked| parked.receipt.delivery_id);
         Books::open(
             payments.iter().map(|recorded| recorded.payment.clone()).collect(),
             orders.cloned().collect(),
             self.partial_refunds.intersection(&keys.partial_refunds).cloned().collect(),
-            waiting.cloned().collect(),
+            waiting,
         )
     }
 
@@ -174,11 +177,11 @@ impl Tables {
             }
         }
         self.partial_refunds.extend(partial_refunds);
-        let parked = deliveries.iter().filter(|delivery| delivery.outcome == Outcome::Parked);
-        self.waiting.extend(parked.map(|delivery| delivery.receipt.delivery_id));
-        for id in unparked {
-            self.waiting.remove(&id);
+        for ParkedNotification { receipt, notification } in deliveries.iter().filter_map(Delivery::parked) {
+            let key = (notification.payment_id.clone(), notification.identity());
+            self.waiting.entry(key).or_insert(receipt.delivery_id);
         }
+        self.waiting.retain(|(payment, _), _| !unparked.contains(payment));
         self.deliveries.extend(deliveries.into_iter().map(|delivery| (delivery.receipt.delivery_id, delivery)));
         self.events.extend(events);
         Ok(())

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use strum::IntoStaticStr;
 
 use crate::{
-    Delivery, DeliveryId, Event, EventKind, ExternalPayment, MethodRecord, Notification, Obstacle, Order, OrderId,
-    OrderStatus, Outcome, Payload, PaymentId, PaymentMethod, PaymentStatus, Receipt, RecordDetails, Registration,
-    Report, TransactionId,
+    Content, Delivery, Event, EventKind, ExternalPayment, MethodRecord, Notification, Obstacle, Order, OrderId,
+    OrderStatus, Outcome, ParkedNotification, Payload, PaymentId, PaymentMethod, PaymentStatus, Receipt, RecordDetails,
+    Registration, Report, TransactionId,
 };
 
 /// The payments and orders concerned, read from a ledger and locked there; and what has changed since.
@@ -21,7 +21,7 @@ pub struct Books {
     payments: BTreeMap<PaymentId, ExternalPayment>,
     orders: BTreeMap<OrderId, Order>,
     partial_refunds: BTreeSet<PartialRefund>,
-    waiting: Vec<Delivery>,
+    waiting: Vec<ParkedNotification>,
     unwritten: Unwritten,
 }
 
@@ -34,7 +34,7 @@ struct Unwritten {
     changed_payments: BTreeSet<PaymentId>,
     partial_refunds: Vec<PartialRefund>,
     deliveries: Vec<Delivery>,
-    unparked: Vec<DeliveryId>,
+    unparked: Vec<PaymentId>,
     events: Vec<Event>,
     rests_on_unchanged: bool,
 }
@@ -52,10 +52,11 @@ pub struct Changes {
     pub changed_payments: Vec<ExternalPayment>,
     /// Partial refunds that are new.
     pub partial_refunds: Vec<PartialRefund>,
-    /// Audit entries. Those whose outcome is `parked` wait for their payment from now on.
+    /// Audit entries. Those whose outcome is `parked` wait for their payment from now on, unless the same
+    /// notification of it waits already.
     pub deliveries: Vec<Delivery>,
-    /// Deliveries that wait no longer.
-    pub unparked: Vec<DeliveryId>,
+    /// Payments that no notification waits for any longer.
+    pub unparked: Vec<PaymentId>,
     /// What the portal must be told, in this order.
     pub events: Vec<Event>,
     /// Whether an effect was decided on a payment or an order that it left unchanged. A store that detects only
@@ -129,13 +130,13 @@ impl Books {
     /// Opens the books at these payments and orders.
     ///
     /// `partial_refunds` are those known of the payments, as far as they will be asked for; `waiting` are
-    /// the parked deliveries that a registration would set free.
+    /// the parked notifications that a registration would set free.
     #[must_use]
     pub fn open(
         payments: Vec<ExternalPayment>,
         orders: Vec<Order>,
         partial_refunds: Vec<PartialRefund>,
-        waiting: Vec<Delivery>,
+        waiting: Vec<ParkedNotification>,
     ) -> Self {
         Self {
             payments: payments.into_iter().map(|payment| (payment.id.clone(), payment)).collect(),
@@ -160,14 +161,14 @@ impl Books {
 
     /// Applies the rule of contract §4 to a notification and notes what came of it.
     pub fn settle(&mut self, notification: &Notification, receipt: Receipt) -> Settlement {
-        let payload = Payload::from(notification);
+        let content = Content::Notification(notification.clone());
         let Some(payment) = self.payments.get_mut(&notification.payment_id) else {
-            return self.note(payload, receipt, Outcome::Parked, None);
+            return self.note(content, receipt, Outcome::Parked, None);
         };
         let (previous, method) = (payment.status, payment.method);
         if let Some(mismatch) = payment.contradiction(notification) {
             let known = Known { method, previous, new: previous, pay: None };
-            return self.note(payload, receipt, Outcome::Rejected(mismatch), Some(known));
+            return self.note(content, receipt, Outcome::Rejected(mismatch), Some(known));
         }
         let order = self.orders.get_mut(&payment.order_id).expect("a payment's order is on the same page");
         let order_before = order.status;
@@ -208,12 +209,12 @@ impl Books {
             created_at: now,
         };
         self.unwritten.events.extend(events.into_iter().map(event));
-        self.note(payload, receipt, outcome, Some(known))
+        self.note(content, receipt, outcome, Some(known))
     }
 
     /// Notes a callback whose body could not be understood. `reason` names the bad fields, not their values.
     pub fn note_invalid(&mut self, payload: Payload, reason: String, receipt: Receipt) -> Settlement {
-        self.note(payload, receipt, Outcome::Invalid(reason), None)
+        self.note(Content::Fragments(payload), receipt, Outcome::Invalid(reason), None)
     }
 
     /// Registers an expected payment, and its order if it is the first payment of it.
@@ -240,10 +241,12 @@ impl Books {
         RegistrationOutcome::Registered
     }
 
-    /// Takes the deliveries that waited for this registration; they wait no longer.
-    pub fn unpark(&mut self) -> Vec<Delivery> {
+    /// Takes the notifications that waited for the registration of this payment; they wait no longer.
+    pub fn unpark(&mut self, id: &PaymentId) -> Vec<ParkedNotification> {
         let waiting = std::mem::take(&mut self.waiting);
-        self.unwritten.unparked.extend(waiting.iter().map(|delivery| delivery.receipt.delivery_id));
+        if !waiting.is_empty() {
+            self.unwritten.unparked.push(id.clone());
+        }
         waiting
     }
 
@@ -308,10 +311,10 @@ impl Books {
         }
     }
 
-    fn note(&mut self, payload: Payload, receipt: Receipt, outcome: Outcome, known: Option<Known>) -> Settlement {
+    fn note(&mut self, content: Content, receipt: Receipt, outcome: Outcome, known: Option<Known>) -> Settlement {
         let delivery = Delivery {
             receipt,
-            payload,
+            content,
             outcome,
             previous_status: known.as_ref().map(|known| known.previous),
             new_status: known.as_ref().map(|known| known.new),

@@ -7,9 +7,10 @@ use chrono::{DateTime, Utc};
 use strum::{Display, EnumDiscriminants, EnumString, IntoStaticStr, VariantArray, VariantNames};
 use uuid::Uuid;
 
-use crate::{OrderStatus, Payload, PaymentStatus};
+use crate::{Content, Notification, OrderStatus, PaymentStatus};
 
-/// The id of an audit entry: a version 7 UUID, so that ids sort by the time of receipt.
+/// The id of an audit entry: a version 7 UUID, made as its outcome is decided, so that ids sort
+/// in the order of the decisions. It is never older than the receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub Uuid);
 
@@ -228,14 +229,36 @@ pub struct Receipt {
 pub struct Delivery {
     /// How and when it came in.
     pub receipt: Receipt,
-    /// What it said.
-    pub payload: Payload,
+    /// What it said: a notification, unless the outcome is [`Outcome::Invalid`].
+    pub content: Content,
     /// What became of it.
     pub outcome: Outcome,
     /// The payment's status before, if the payment is known.
     pub previous_status: Option<PaymentStatus>,
     /// The payment's status after, if the payment is known.
     pub new_status: Option<PaymentStatus>,
+}
+
+impl Delivery {
+    /// The notification, if it waits for its payment to be registered.
+    #[must_use]
+    pub fn parked(&self) -> Option<ParkedNotification> {
+        match (&self.content, &self.outcome) {
+            (Content::Notification(notification), Outcome::Parked) => {
+                Some(ParkedNotification { receipt: self.receipt.clone(), notification: notification.clone() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A notification that waits for its payment to be registered, as it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedNotification {
+    /// How and when it came in.
+    pub receipt: Receipt,
+    /// What it said.
+    pub notification: Notification,
 }
 
 #[cfg(test)]

@@ -17,11 +17,12 @@ mod time;
 
 pub use books::{Books, Cancellation, Changes, PartialRefund, RegistrationOutcome, Settlement};
 pub use delivery::{
-    Delivery, DeliveryId, KeyName, Mismatch, Obstacle, Outcome, OutcomeKind, Receipt, RequestId, Source,
+    Delivery, DeliveryId, KeyName, Mismatch, Obstacle, Outcome, OutcomeKind, ParkedNotification, Receipt, RequestId,
+    Source,
 };
 pub use event::{Event, EventKind};
 pub use money::{Currency, Decimal, Money, MoneyError};
-pub use notification::{Notification, Payload, Report};
+pub use notification::{Content, Notification, NotificationIdentity, Payload, Report};
 pub use order::Order;
 pub use payment::ExternalPayment;
 pub use record::{MethodRecord, RecordDetails};

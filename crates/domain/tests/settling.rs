@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{Ledger, at, notification, order_id, payment_id, price, receipt, registration};
 use domain::{
-    Books, Cancellation, Changes, Currency, Event, ExternalPayment, InvoiceNumber, MethodName, MethodRecord, Mismatch,
-    NewIdError, Notification, Obstacle, Order, OrderStatus, Outcome, PartialRefund, Payload, PaymentMethod,
+    Books, Cancellation, Changes, Content, Currency, Event, ExternalPayment, InvoiceNumber, MethodName, MethodRecord,
+    Mismatch, NewIdError, Notification, Obstacle, Order, OrderStatus, Outcome, PartialRefund, Payload, PaymentMethod,
     PaymentStatus, RecordDetails, RedirectUrl, Registration, RegistrationOutcome, Report, Settlement, Source,
     TransactionId, UserId, parse_new_order_id, parse_new_payment_id,
 };
@@ -387,7 +389,7 @@ fn the_registered_method_counts_whatever_is_reported() {
         let mut ledger = shop();
         let settlement = ledger.amend(|books| books.settle(&notification, receipt(NOW)));
         assert_eq!(settlement.delivery.outcome, Outcome::Completed);
-        assert_eq!(settlement.delivery.payload.method, method);
+        assert_eq!(Payload::from(settlement.delivery.content).method, method);
         assert_eq!(settlement.registered_method, Some(PaymentMethod::Webpay));
         assert_eq!(ledger.payments[&payment_id("a")].method, PaymentMethod::Webpay);
     }
@@ -413,7 +415,7 @@ fn a_delivery_holds_what_was_said_and_how_it_came() {
     };
     let delivery = shop().amend(|books| books.settle(&notification, receipt(NOW))).delivery;
     assert_eq!(delivery.receipt, receipt(NOW));
-    assert_eq!(delivery.payload.notification(), Some(notification));
+    assert_eq!(delivery.content, Content::Notification(notification));
 }
 
 fn transaction_id(text: &str) -> TransactionId {
@@ -457,7 +459,10 @@ fn a_notification_of_an_unknown_payment_is_parked() {
     assert_eq!(delivery.outcome, Outcome::Parked);
     assert_eq!((delivery.previous_status, delivery.new_status), (None, None));
     assert_eq!((registered_method, pay), (None, None));
-    assert_eq!(ledger, Ledger { deliveries: vec![delivery.clone()], waiting: vec![delivery], ..before });
+    assert_eq!(
+        ledger,
+        Ledger { waiting: delivery.parked().into_iter().collect(), deliveries: vec![delivery], ..before }
+    );
 }
 
 #[test]
@@ -468,7 +473,7 @@ fn what_could_not_be_understood_is_noted_and_nothing_more() {
     let Settlement { delivery, registered_method, pay } =
         ledger.amend(|books| books.note_invalid(payload.clone(), "status: is missing".to_owned(), receipt(NOW)));
     assert_eq!(delivery.outcome, Outcome::Invalid("status: is missing".to_owned()));
-    assert_eq!(delivery.payload, payload);
+    assert_eq!(delivery.content, Content::Fragments(payload));
     assert_eq!(delivery.receipt, receipt(NOW));
     assert_eq!((delivery.previous_status, delivery.new_status), (None, None));
     assert_eq!((registered_method, pay), (None, None));
@@ -592,7 +597,8 @@ fn an_order_may_get_another_payment_whatever_became_of_it() {
 fn parked_notifications_are_applied_when_their_payment_is_registered() {
     let mut ledger = shop();
     let contradiction = Notification { order_id: order_id("other"), ..report("c:refunded", 4) };
-    let parked = [report("c:processing", 1), report("c:completed", 2), report("c:completed", 3), contradiction];
+    let again = Notification { transaction_id: Some(transaction_id("t")), ..report("c:completed", 3) };
+    let parked = [report("c:processing", 1), report("c:completed", 2), again, contradiction];
     for (second, notification) in (1..).zip(parked.iter().chain([&report("d:completed", 5)])) {
         ledger.amend(|books| books.settle(notification, receipt(second)));
     }
@@ -600,14 +606,43 @@ fn parked_notifications_are_applied_when_their_payment_is_registered() {
     let (outcome, applied) = ledger.register(&registration("c", "order"), NOW);
     assert_eq!(outcome, RegistrationOutcome::Registered);
     let mismatch = Outcome::Rejected(Mismatch::OrderMismatch);
-    assert_eq!(applied, [Outcome::Processing, Outcome::Completed, Outcome::Duplicate, mismatch]);
+    assert_eq!(applied, [Outcome::Processing, Outcome::Completed, mismatch], "each notification once");
     assert_eq!(shown(&ledger.orders[&order_id("order")]), "paid:c");
 
     let of_parked: Vec<_> = ledger.deliveries.iter().filter(|it| it.receipt.source == Source::Parked).collect();
-    assert_eq!(of_parked.len(), parked.len());
-    let waiting: Vec<_> = ledger.waiting.iter().map(|it| it.payload.payment_id.clone()).collect();
-    assert_eq!(waiting, [Some(payment_id("d"))]);
+    assert_eq!(of_parked.len(), 3);
+    let waiting: Vec<_> = ledger.waiting.iter().map(|it| it.notification.payment_id.clone()).collect();
+    assert_eq!(waiting, [payment_id("d")]);
     assert_eq!(ledger.register(&registration("c", "order"), NOW), (RegistrationOutcome::Exists, vec![]));
+}
+
+#[test]
+fn a_notification_is_the_same_again_unless_what_decides_differs() {
+    let priced = |amount, currency, report| priced("order", amount, currency, report).identity();
+    let completed = Report::Reached(PaymentStatus::Completed);
+    let refunded = |second, transaction| {
+        let transaction_id = Some(transaction_id(transaction));
+        Notification { transaction_id, ..notification("c", "order", Report::PartialRefund, second) }.identity()
+    };
+    let again = Notification { method: None, transaction_id: Some(transaction_id("t")), ..report("c:completed", 2) };
+    assert_eq!(again.identity(), report("c:completed", 1).identity());
+    assert_eq!(priced(Some("29.0"), None, completed), priced(Some("29"), None, completed));
+    assert_eq!(refunded(1, "t"), refunded(1, "t"));
+    let different = [
+        report("c:completed", 1).identity(),
+        report("c:failed", 1).identity(),
+        report("c:refunded", 1).identity(),
+        Notification { order_id: order_id("other"), ..report("c:completed", 1) }.identity(),
+        priced(Some("29"), None, completed),
+        priced(Some("290"), None, completed),
+        priced(Some("29"), Some("EUR"), completed),
+        priced(None, Some("EUR"), completed),
+        refunded(1, "t"),
+        refunded(2, "t"),
+        refunded(1, "u"),
+        priced(None, None, Report::PartialRefund),
+    ];
+    assert_eq!(BTreeSet::from(different.clone()).len(), different.len(), "{different:?}");
 }
 
 #[test]

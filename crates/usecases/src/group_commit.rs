@@ -6,10 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use domain::{Books, PaymentId, Settlement};
-use ports::{Keys, Ledger, LedgerError, LockWait};
+use domain::{Books, PaymentId, Receipt, Settlement, Source};
+use ports::{Clock, Keys, Ledger, LedgerError, LockWait};
 use tokio::sync::oneshot;
 
+use crate::delivery_id::next_delivery_id;
 use crate::held_callbacks::HeldCallbacks;
 use crate::receive_notification::{Callback, Reading, ReceiveError};
 
@@ -66,12 +67,13 @@ pub struct GroupCommit {
 }
 
 impl GroupCommit {
-    /// Starts the threads that commit.
+    /// Starts the threads that commit. Entries get their ids as they are decided, by this clock.
     ///
     /// # Errors
     /// The operating system gave no thread.
     pub fn start(
         ledger: &Arc<dyn Ledger>,
+        clock: &Arc<dyn Clock>,
         limits: GroupCommitLimits,
         observer: Arc<dyn CommitObserver>,
     ) -> std::io::Result<Self> {
@@ -79,6 +81,7 @@ impl GroupCommit {
         let held = Arc::new(HeldCallbacks::default());
         let committer = || Committer {
             ledger: Arc::clone(ledger),
+            clock: Arc::clone(clock),
             observer: Arc::clone(&observer),
             held: Arc::clone(&held),
             patience: limits.patience,
@@ -220,6 +223,7 @@ impl Intake {
 /// Commits batches, and sets apart what another session holds up.
 struct Committer {
     ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn Clock>,
     observer: Arc<dyn CommitObserver>,
     held: Arc<HeldCallbacks>,
     patience: Duration,
@@ -304,9 +308,9 @@ impl Committer {
             Reading::Invalid { .. } => None,
         });
         let keys = Keys { lock_wait, ..Keys::of_notifications(notifications) };
-        let settled = self
-            .ledger
-            .amend(&keys, |books| batch.iter().map(|waiting| settle_one(books, &waiting.callback)).collect());
+        let settled = self.ledger.amend(&keys, |books| {
+            batch.iter().map(|waiting| settle_one(books, &*self.clock, &waiting.callback)).collect()
+        });
         if !matches!(settled, Err(LedgerError::Held { .. } | LedgerError::Hindered(_))) {
             self.observer.committed(batch.len(), begun.elapsed(), settled.as_ref().map(drop));
         }
@@ -327,9 +331,17 @@ fn fail(batch: impl IntoIterator<Item = Waiting>, error: Arc<LedgerError>) {
     }
 }
 
-fn settle_one(books: &mut Books, callback: &Callback) -> Settlement {
-    let receipt = callback.receipt.clone();
-    match &callback.reading {
+fn settle_one(books: &mut Books, clock: &dyn Clock, callback: &Callback) -> Settlement {
+    let Callback { reading, received_at, body_sha256, caller } = callback;
+    let receipt = Receipt {
+        delivery_id: next_delivery_id(clock, *received_at),
+        received_at: *received_at,
+        source: Source::Callback,
+        body_sha256: Some(*body_sha256),
+        key_name: caller.key_name.clone(),
+        request_id: caller.request_id.clone(),
+    };
+    match reading {
         Reading::Valid(notification) => books.settle(notification, receipt),
         Reading::Invalid { payload, reason } => books.note_invalid(payload.clone(), reason.clone(), receipt),
     }

@@ -2,6 +2,7 @@
 //! what to answer, and what to log, is for the caller to say.
 
 mod cancel_order;
+mod delivery_id;
 mod group_commit;
 mod held_callbacks;
 mod receive_notification;
@@ -14,9 +15,7 @@ pub use receive_notification::{Callback, Reading, ReceiveError, ReceiveNotificat
 pub use register_payment::{Registered, register_payment};
 pub use replay_delivery::{Replay, ReplayError, replay_delivery};
 
-use chrono::{DateTime, Utc};
-use domain::{DeliveryId, KeyName, RequestId};
-use uuid::{ContextV7, Timestamp, Uuid};
+use domain::{KeyName, RequestId};
 
 /// On whose behalf something is done.
 #[derive(Debug, Clone, Default)]
@@ -25,16 +24,4 @@ pub struct Caller {
     pub key_name: Option<KeyName>,
     /// The request in which it came.
     pub request_id: Option<RequestId>,
-}
-
-/// A fresh id for an entry received at this time.
-fn delivery_id(received_at: DateTime<Utc>) -> DeliveryId {
-    thread_local! {
-        /// Keeps the ids of one thread in order within a millisecond.
-        static CONTEXT: ContextV7 = const { ContextV7::new() };
-    }
-    let seconds = u64::try_from(received_at.timestamp()).unwrap_or(0);
-    let timestamp =
-        CONTEXT.with(|context| Timestamp::from_unix(context, seconds, received_at.timestamp_subsec_nanos()));
-    DeliveryId(Uuid::new_v7(timestamp))
 }

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use domain::{Notification, OrderId, Payload, PaymentId, Receipt, Settlement, Source};
+use chrono::{DateTime, Utc};
+use domain::{Notification, OrderId, Payload, PaymentId, Settlement};
 use ports::{Clock, LedgerError};
 
-use crate::{Caller, GroupCommit, delivery_id};
+use crate::{Caller, GroupCommit};
 
 /// What a callback's body turned out to be.
 #[derive(Debug, Clone)]
@@ -44,8 +45,12 @@ impl Reading {
 pub struct Callback {
     /// What it says.
     pub reading: Reading,
-    /// How and when it came.
-    pub receipt: Receipt,
+    /// When it came in.
+    pub received_at: DateTime<Utc>,
+    /// SHA-256 of its body.
+    pub body_sha256: [u8; 32],
+    /// Who brought it.
+    pub caller: Caller,
 }
 
 /// Why a callback was not settled. It is safe to send it again.
@@ -62,7 +67,7 @@ pub enum ReceiveError {
     Lost,
 }
 
-/// Receives callbacks: stamps each with its time and id and has it settled.
+/// Receives callbacks: stamps each with its time and has it settled.
 pub struct ReceiveNotification {
     intake: Arc<GroupCommit>,
     clock: Arc<dyn Clock>,
@@ -86,14 +91,6 @@ impl ReceiveNotification {
         caller: Caller,
     ) -> Result<Settlement, ReceiveError> {
         let received_at = self.clock.now();
-        let receipt = Receipt {
-            delivery_id: delivery_id(received_at),
-            received_at,
-            source: Source::Callback,
-            body_sha256: Some(body_sha256),
-            key_name: caller.key_name,
-            request_id: caller.request_id,
-        };
-        self.intake.submit(Callback { reading, receipt }).await
+        self.intake.submit(Callback { reading, received_at, body_sha256, caller }).await
     }
 }

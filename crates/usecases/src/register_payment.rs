@@ -1,7 +1,8 @@
-use domain::{Receipt, Registration, RegistrationOutcome, Settlement, Source};
+use domain::{ParkedNotification, Receipt, Registration, RegistrationOutcome, Settlement, Source};
 use ports::{Clock, Keys, Ledger, LedgerError};
 
-use crate::{Caller, delivery_id};
+use crate::Caller;
+use crate::delivery_id::next_delivery_id;
 
 /// What came of a registration.
 #[derive(Debug, Clone)]
@@ -27,21 +28,19 @@ pub fn register_payment(
     ledger.amend(&Keys::of_registration(registration), |books| {
         let outcome = books.register(registration, now);
         let waiting = match outcome {
-            RegistrationOutcome::Registered | RegistrationOutcome::Exists => books.unpark(),
+            RegistrationOutcome::Registered | RegistrationOutcome::Exists => books.unpark(&registration.payment_id),
             RegistrationOutcome::PaymentConflict | RegistrationOutcome::OrderConflict => Vec::new(),
         };
-        let settle = |delivery: domain::Delivery| {
-            // Only what could be settled but for its payment was parked.
-            let notification = delivery.payload.notification()?;
+        let settle = |ParkedNotification { receipt, notification }| {
             let receipt = Receipt {
-                delivery_id: delivery_id(now),
+                delivery_id: next_delivery_id(clock, now),
                 received_at: now,
                 source: Source::Parked,
                 request_id: caller.request_id.clone(),
-                ..delivery.receipt
+                ..receipt
             };
-            Some(books.settle(&notification, receipt))
+            books.settle(&notification, receipt)
         };
-        Registered { outcome, applied: waiting.into_iter().filter_map(settle).collect() }
+        Registered { outcome, applied: waiting.into_iter().map(settle).collect() }
     })
 }

@@ -1,7 +1,8 @@
-use domain::{Delivery, DeliveryId, MethodRecord, Order, Outcome, Receipt, Settlement, Source};
+use domain::{Content, Delivery, DeliveryId, MethodRecord, Order, Receipt, Settlement, Source};
 use ports::{Clock, Keys, Ledger, LedgerError, RecordedPayment};
 
-use crate::{Caller, delivery_id};
+use crate::Caller;
+use crate::delivery_id::next_delivery_id;
 
 /// What came of a replay, or would come of it.
 #[derive(Debug)]
@@ -41,14 +42,13 @@ pub fn replay_delivery(
     caller: &Caller,
 ) -> Result<Replay, ReplayError> {
     let original: Delivery = ledger.delivery(id)?.ok_or(ReplayError::NotFound)?;
-    if let Outcome::Invalid(_) = original.outcome {
+    let Content::Notification(notification) = original.content else {
         return Err(ReplayError::NotReplayable);
-    }
-    let notification = original.payload.notification().ok_or(ReplayError::NotReplayable)?;
+    };
     let now = clock.now();
     let (settlement, payment, order) = ledger.amend(&Keys::of_notifications([&notification]), |books| {
         let receipt = Receipt {
-            delivery_id: delivery_id(now),
+            delivery_id: next_delivery_id(clock, now),
             received_at: now,
             source: Source::Replay,
             body_sha256: original.receipt.body_sha256,

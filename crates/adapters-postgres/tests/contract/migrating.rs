@@ -13,12 +13,13 @@ use ports::LedgerError;
 use super::{Own, WAIT};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
-const ALL: [&str; 5] = [
+const ALL: [&str; 6] = [
     "2026-11-23-000000_ledger",
     "2026-11-23-000001_open_payments",
     "2026-11-24-000000_lighter_callbacks",
     "2026-11-24-000001_surrogate_keys",
     "2026-11-25-000000_partial_refund_transactions",
+    "2026-11-25-000001_parked_identities",
 ];
 
 #[test]

@@ -13,6 +13,9 @@ use crate::clock::SystemClock;
 use crate::output::{self, Format};
 use crate::settings::{self, SettingsError};
 
+/// How many outcomes of what had waited are shown to people.
+const APPLIED_SHOWN_MAX: usize = 20;
+
 #[derive(Debug, Args)]
 pub(crate) struct Register {
     /// The id that payments-microservice gave the payment
@@ -64,7 +67,11 @@ impl Register {
         format.print(&document, |document| {
             let applied = match &*document.applied {
                 [] => String::new(),
-                applied => format!("applied what had waited for it: {}\n", applied.join(", ")),
+                applied => {
+                    let (shown, others) = applied.split_at(applied.len().min(APPLIED_SHOWN_MAX));
+                    let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+                    format!("applied what had waited for it: {}{others}\n", shown.join(", "))
+                }
             };
             let (payment, order) = (output::payment(&document.payment), output::order(&document.order));
             format!("{}\n{applied}\n{payment}{order}", document.status)

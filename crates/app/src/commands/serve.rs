@@ -107,7 +107,7 @@ impl Serve {
         let log_records = move || log_counts.all().map(log_records).collect();
         let metrics = Arc::new(Metrics::new(Arc::clone(&clock), VERSION, COMMIT, log_records));
         let observer: Arc<dyn CommitObserver> = Arc::clone(&metrics) as _;
-        let intake = Arc::new(GroupCommit::start(&ledger, limits, observer)?);
+        let intake = Arc::new(GroupCommit::start(&ledger, &clock, limits, observer)?);
         let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
         // What is not for callbacks leaves the committers their connections.
         let turns = usize::try_from(pool_size)?.saturating_sub(limits.connections()).max(1);

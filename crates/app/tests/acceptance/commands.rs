@@ -64,7 +64,8 @@ fn migrate_says_what_it_applied(store: Store) {
         migrate(),
         "applied 2026-11-23-000000_ledger\napplied 2026-11-23-000001_open_payments\n\
          applied 2026-11-24-000000_lighter_callbacks\napplied 2026-11-24-000001_surrogate_keys\n\
-         applied 2026-11-25-000000_partial_refund_transactions\n"
+         applied 2026-11-25-000000_partial_refund_transactions\n\
+         applied 2026-11-25-000001_parked_identities\n"
     );
     assert_eq!(migrate(), "nothing to do: every migration has been applied\n");
 }

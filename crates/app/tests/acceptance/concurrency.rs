@@ -13,6 +13,7 @@ on_both_stores! {
     of_64_identical_completions_on_two_processes_one_counts,
     what_is_said_at_once_in_any_order_pays_each_order_once,
     a_notification_that_races_its_registration_is_never_lost,
+    the_trail_reads_in_the_order_of_the_decisions,
 }
 
 /// Sends each request over a connection of its own, all at once, and counts the outcomes.
@@ -52,6 +53,7 @@ fn of_64_identical_completions_at_once_one_counts(store: Store) {
     let completed = callback(&notification("p", "o", "completed"));
     let requests: Vec<_> = (0..64).map(|_| (&stage.service, completed.clone())).collect();
     assert_eq!(all_at_once(&requests), counts(&[("completed", 1), ("duplicate", 63)]));
+    assert_eq!(stage.outcomes("p")[0], "completed", "the trail begins with what was decided first");
     stage.assert_order("o", "paid", Some("p"));
     assert_eq!(stage.store.events(), ["order.paid"]);
     assert_eq!(stage.deliveries("?limit=500").len(), 64);
@@ -65,6 +67,7 @@ fn of_64_identical_completions_on_two_processes_one_counts(store: Store) {
     let replicas = [&stage.service, &other];
     let requests: Vec<_> = (0..64).map(|index| (replicas[index % 2], completed.clone())).collect();
     assert_eq!(all_at_once(&requests), counts(&[("completed", 1), ("duplicate", 63)]));
+    assert_eq!(stage.outcomes("p")[0], "completed", "the trail begins with what was decided first");
     stage.assert_order("o", "paid", Some("p"));
     assert_eq!(stage.store.events(), ["order.paid"]);
     assert_eq!(stage.deliveries("?limit=500").len(), 64);
@@ -125,4 +128,17 @@ fn a_notification_that_races_its_registration_is_never_lost(store: Store) {
     }
     let paid = stage.store.events().into_iter().filter(|kind| kind == "order.paid").count();
     assert_eq!(paid, PAYMENTS);
+}
+
+fn the_trail_reads_in_the_order_of_the_decisions(store: Store) {
+    const PAYMENTS: usize = 20;
+    let stage = Stage::open(store);
+    for index in 0..PAYMENTS {
+        let (payment, order) = (format!("p{index}"), format!("o{index}"));
+        stage.expect_payment(&payment, &order);
+        let completed = callback(&notification(&payment, &order, "completed"));
+        let requests: Vec<_> = (0..3).map(|_| (&stage.service, completed.clone())).collect();
+        assert_eq!(all_at_once(&requests), counts(&[("completed", 1), ("duplicate", 2)]));
+        assert_eq!(stage.outcomes(&payment), ["completed", "duplicate", "duplicate"]);
+    }
 }

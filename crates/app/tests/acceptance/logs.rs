@@ -325,7 +325,7 @@ fn the_records_say_what_happened(store: Store) {
         registering,
         json!([
             {
-                "level": "info", "message": "registration", "payment_id": "p", "order_id": "o",
+                "level": "info", "message": "registration", "applied": 0, "payment_id": "p", "order_id": "o",
                 "payment_method": "webpay", "outcome": "registered", "key_name": "k-",
             },
             { "level": "info", "message": "answered", "method": "POST", "route": "/api/payments", "http_status": 201 },

@@ -103,7 +103,34 @@ impl Store {
         }
     }
 
-    fn texts(&self, query: &str) -> Vec<String> {
+    /// Lets so many different partial refunds of a payment wait for it.
+    pub(crate) fn park_partial_refunds(&self, number: usize, payment: &str, order: &str) {
+        let (numbers, id, received_at, sent_at) = match self {
+            Self::Sqlite(_) => (
+                format!(
+                    "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {number}) "
+                ),
+                "printf('00000000-0000-7000-8000-%012d', n)",
+                "'2025-01-01 12:00:00+00:00'",
+                "strftime('%Y-%m-%d %H:%M:%S+00:00', 1735732800 + n, 'unixepoch')",
+            ),
+            Self::Postgres(_) => (
+                format!("WITH numbers AS (SELECT generate_series(1, {number}) AS n) "),
+                "('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid",
+                "now()",
+                "to_timestamp(1735732800 + n)",
+            ),
+        };
+        self.execute(&format!(
+            "{numbers} INSERT INTO deliveries \
+                (delivery_id, received_at, source, payment_id, order_id, status, event, method, sent_at, outcome) \
+             SELECT {id}, {received_at}, 'callback', '{payment}', '{order}', 'completed', 'refunded', 'webpay', \
+                {sent_at}, 'parked' FROM numbers; \
+             INSERT INTO parked_deliveries (delivery_id, payment_id) SELECT delivery_id, payment_id FROM deliveries"
+        ));
+    }
+
+    pub(crate) fn texts(&self, query: &str) -> Vec<String> {
         let query = diesel::sql_query(query);
         let rows: Vec<TextRow> = match self {
             Self::Sqlite(folder) => query.load(&mut Self::connect(folder)),

@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new(Arc::clone(&clock), env!("CARGO_PKG_VERSION"), "bare", Vec::new));
     let limits = GroupCommitLimits { queue_max: 4096, batch_max: 64, committers: 2, patience: Duration::from_secs(3) };
-    let intake = Arc::new(GroupCommit::start(&ledger, limits, Arc::clone(&metrics) as _)?);
+    let intake = Arc::new(GroupCommit::start(&ledger, &clock, limits, Arc::clone(&metrics) as _)?);
     let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
     let settings = ServerSettings {
         bind_address: "127.0.0.1:0".to_owned(),

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use domain::{
-    Books, Delivery, DeliveryId, Order, OrderId, OrderStatus, Outcome, Payload, PaymentId, PaymentStatus, Settlement,
+    Books, Content, Delivery, DeliveryId, Order, OrderId, OrderStatus, Outcome, Payload, PaymentId, PaymentStatus,
+    Report, Settlement,
 };
 use ports::{
     Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
@@ -18,15 +19,15 @@ use ports::{
 use usecases::{Callback, CommitObserver, GroupCommit, GroupCommitLimits, Reading, ReceiveError};
 
 use crate::fixtures::{
-    any, at, callback, completion, count, deliveries, order, payment, payment_id, receipt, register, registration,
-    settle_as,
+    any, callback, clock, completion, count, deliveries, notification, order, payment, payment_id, register,
+    registration,
 };
 
 const LIMITS: GroupCommitLimits =
     GroupCommitLimits { queue_max: 1000, batch_max: 64, committers: 1, patience: Duration::from_secs(3) };
 
 fn start(ledger: &Arc<dyn Ledger>, limits: GroupCommitLimits) -> GroupCommit {
-    GroupCommit::start(ledger, limits, Arc::new(())).expect("threads")
+    GroupCommit::start(ledger, &clock(), limits, Arc::new(())).expect("threads")
 }
 
 type Answer = Result<Settlement, ReceiveError>;
@@ -258,17 +259,21 @@ pub fn what_arrives_during_a_commit_is_committed_together(ledger: &Arc<dyn Ledge
 pub fn each_caller_hears_of_its_own_callback(ledger: &Arc<dyn Ledger>) {
     let mut callbacks = completions(ledger, 40);
     let invalid = Reading::Invalid { payload: Payload::default(), reason: "body: is not JSON".to_owned() };
-    callbacks.push(Callback { reading: invalid, receipt: receipt(at(1)) });
+    callbacks.push(Callback { reading: invalid, ..callback(completion("invalid", "o"), 1) });
     callbacks.push(callback(completion("unknown", "o"), 1));
     callbacks.push(callback(completion("p0", "another order"), 1));
-    let ids: Vec<_> = callbacks.iter().map(|callback| callback.receipt.delivery_id).collect();
+    let said: Vec<_> = callbacks.iter().map(|callback| callback.reading.clone()).collect();
     let intake = Arc::new(start(ledger, GroupCommitLimits { batch_max: 7, committers: 3, ..LIMITS }));
     let answers = submit_all(&[Arc::clone(&intake)], callbacks);
     intake.finish();
-    for (answer, id) in answers.into_iter().zip(ids) {
+    for (answer, reading) in answers.into_iter().zip(said) {
         let delivery = answer.expect("a callback that is settled").delivery;
-        assert_eq!(delivery.receipt.delivery_id, id);
-        assert_eq!(ledger.delivery(id).expect("a ledger that reads"), Some(delivery));
+        let content = match reading {
+            Reading::Valid(notification) => Content::Notification(notification),
+            Reading::Invalid { payload, .. } => Content::Fragments(payload),
+        };
+        assert_eq!(delivery.content, content);
+        assert_eq!(ledger.delivery(delivery.receipt.delivery_id).expect("a ledger that reads"), Some(delivery));
     }
 }
 
@@ -415,7 +420,7 @@ pub fn what_stays_held_is_given_up_when_it_has_waited_long_enough(ledger: &Arc<d
     let notes = Notes::default();
     let limits = GroupCommitLimits { patience: Duration::from_millis(200), ..LIMITS };
     let watched: Arc<dyn Ledger> = Arc::clone(&attended) as Arc<dyn Ledger>;
-    let intake = GroupCommit::start(&watched, limits, Arc::new(notes.clone())).expect("threads");
+    let intake = GroupCommit::start(&watched, &clock(), limits, Arc::new(notes.clone())).expect("threads");
     let callbacks = completions(ledger, 4);
     for (submission, n) in submit_in_one_batch(&intake, &attended, callbacks).into_iter().zip(0..) {
         match submission.wait() {
@@ -429,23 +434,6 @@ pub fn what_stays_held_is_given_up_when_it_has_waited_long_enough(ledger: &Arc<d
     let mut committed = notes.lock().committed.clone();
     committed.sort_unstable();
     assert_eq!(committed, [(1, false), (1, false), (1, true), (1, true)], "each is told of once");
-}
-
-pub fn what_cannot_be_stored_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>) {
-    let mut callbacks = completions(ledger, 20);
-    // An entry's id can't be given twice.
-    let used = callbacks[7].receipt.clone();
-    settle_as(&**ledger, &[(completion("unknown", "o"), used)]).expect("a ledger that settles");
-    callbacks.push(callback(completion("p7", "o7"), 2));
-    let intake = Arc::new(start(ledger, LIMITS));
-    let answers = submit_all(&[Arc::clone(&intake)], callbacks);
-    intake.finish();
-    for (answer, n) in answers.into_iter().zip(0..) {
-        match answer {
-            Err(ReceiveError::Ledger(error)) if n == 7 => assert!(matches!(*error, LedgerError::Refused(_))),
-            answer => assert_eq!(outcome(answer), Outcome::Completed, "the callback at {n}"),
-        }
-    }
 }
 
 pub fn a_panic_is_told_to_its_callers_and_the_next_are_settled(ledger: &Arc<dyn Ledger>) {
@@ -466,7 +454,7 @@ pub fn what_is_committed_is_observed(ledger: &Arc<dyn Ledger>) {
     let attended = Arc::new(Attended { refused: Some(payment_id("p1")), ..Attended::new(ledger) });
     let notes = Notes::default();
     let watched: Arc<dyn Ledger> = Arc::clone(&attended) as Arc<dyn Ledger>;
-    let intake = GroupCommit::start(&watched, LIMITS, Arc::new(notes.clone())).expect("threads");
+    let intake = GroupCommit::start(&watched, &clock(), LIMITS, Arc::new(notes.clone())).expect("threads");
     let mut callbacks = completions(ledger, 3).into_iter();
     let mut begin = || Submission::begin(&intake, callbacks.next().expect("a callback"));
     let _first = begin();
@@ -478,4 +466,29 @@ pub fn what_is_committed_is_observed(ledger: &Arc<dyn Ledger>) {
     assert_eq!((intake.depth(), notes.lock().taken), (0, 3));
     let one_by_one = [(1, true), (2, false), (1, false), (1, true)];
     assert_eq!(notes.lock().committed, one_by_one, "the one that is refused is found");
+}
+
+pub fn entries_stand_in_the_order_in_which_they_were_decided(ledger: &Arc<dyn Ledger>) {
+    register(&**ledger, &registration("p", "o"), 0);
+    let intake = Arc::new(start(ledger, GroupCommitLimits { batch_max: 5, committers: 4, ..LIMITS }));
+    let reached = |status| notification("p", "o", Report::Reached(status));
+    let statuses = [PaymentStatus::Processing, PaymentStatus::Completed, PaymentStatus::Refunded];
+    // What came last may be decided first.
+    let callbacks = (0..90).map(|n| callback(reached(statuses[n % 3]), if n % 2 == 0 { 2 } else { 1 }));
+    let answers = submit_all(&[Arc::clone(&intake)], callbacks.collect());
+    intake.finish();
+    assert!(answers.iter().all(Result::is_ok));
+    let mut entries = deliveries(&**ledger, &any());
+    entries.reverse();
+    let moves: Vec<_> = entries.iter().filter(|entry| entry.previous_status != entry.new_status).collect();
+    assert!(moves.windows(2).all(|two| two[0].new_status == two[1].previous_status), "{moves:#?}");
+    for status in statuses.map(Some) {
+        let first = entries.iter().position(|entry| entry.new_status >= status).expect("an entry");
+        assert_ne!(
+            entries[first].previous_status, entries[first].new_status,
+            "{status:?} is reached before it repeats"
+        );
+    }
+    let receipts = || entries.iter().map(|entry| &entry.receipt);
+    assert!(receipts().all(|receipt| receipt.delivery_id >= DeliveryId::first_at(receipt.received_at)));
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use domain::{
-    Mismatch, Notification, OrderStatus, Outcome, PaymentStatus, RegistrationOutcome, Report, RequestId, Source,
+    Content, Mismatch, Notification, OrderStatus, Outcome, PaymentStatus, RegistrationOutcome, Report, RequestId,
+    Source,
 };
 use ports::Ledger;
 use usecases::{Caller, register_payment};
 
 use crate::fixtures::{
-    FixedClock, at, completion, money, notification, order, outcomes, partial_refund, payment, payment_id, receipt,
-    register, registration, settle, settle_as, transaction_id,
+    FixedClock, any, at, completion, deliveries, money, notification, order, outcomes, partial_refund, payment,
+    payment_id, receipt, register, registration, settle, settle_as, transaction_id,
 };
 
-pub fn what_waits_is_applied_in_the_order_of_receipt_and_once(ledger: &Arc<dyn Ledger>) {
+pub fn what_waits_is_applied_in_the_order_of_its_parking_and_once(ledger: &Arc<dyn Ledger>) {
     let reached = |status| notification("p", "o", Report::Reached(status));
     let of_first_batch = [reached(PaymentStatus::Processing), reached(PaymentStatus::Failed)];
     assert_eq!(settle(&**ledger, &of_first_batch, 2), vec![Outcome::Parked; 2]);
@@ -22,7 +23,7 @@ pub fn what_waits_is_applied_in_the_order_of_receipt_and_once(ledger: &Arc<dyn L
         settle(&**ledger, &[completion("p", "o"), reached(PaymentStatus::Refunded)], 4),
         vec![Outcome::Parked; 2]
     );
-    // It came first, and was stored last.
+    // Its id says that it was parked first, though it was stored last.
     assert_eq!(settle(&**ledger, &[reached(PaymentStatus::Pending)], 1), [Outcome::Parked]);
 
     let registered = register(&**ledger, &registration("p", "o"), 5);
@@ -61,9 +62,42 @@ pub fn what_is_applied_leaves_an_entry_of_its_own(ledger: &Arc<dyn Ledger>) {
         (applied.previous_status, applied.new_status),
         (Some(PaymentStatus::Pending), Some(PaymentStatus::Completed))
     );
-    assert_eq!(applied.payload, original.payload);
+    assert_eq!(applied.content, original.content);
     assert_eq!(history.payment.payment.transaction_id, Some(transaction_id("t")));
     assert_eq!((history.order.status, history.order.paid_by), (OrderStatus::Paid, Some(payment_id("p"))));
+}
+
+pub fn the_same_notification_waits_once(ledger: &Arc<dyn Ledger>) {
+    let again = |second| Notification { sent_at: at(second), ..completion("p", "o") };
+    assert_eq!(settle(&**ledger, &[again(1), again(2), completion("q", "o"), again(3)], 4), vec![Outcome::Parked; 4]);
+    let refund = partial_refund("p", "o", 1);
+    assert_eq!(settle(&**ledger, &[again(4), refund.clone(), refund], 5), vec![Outcome::Parked; 3]);
+    assert_eq!(ledger.figures().expect("a ledger that reads").parked_notifications, 3);
+    assert_eq!(deliveries(&**ledger, &any()).len(), 7, "each left its entry");
+
+    let applied = register(&**ledger, &registration("p", "o"), 6).applied;
+    assert_eq!(outcomes(&applied), [Outcome::Completed, Outcome::PartiallyRefunded]);
+    assert_eq!(applied[0].delivery.content, Content::Notification(again(1)), "the first one counts");
+    assert_eq!(outcomes(&register(&**ledger, &registration("p", "o"), 7).applied), []);
+}
+
+pub fn what_differs_in_what_it_says_waits_beside(ledger: &Arc<dyn Ledger>) {
+    let amount = |text: &str| Notification { amount: Some(text.parse().expect("an amount")), ..completion("p", "o") };
+    let said = [
+        completion("p", "o"),
+        completion("p", "another order"),
+        amount("29"),
+        amount("30"),
+        notification("p", "o", Report::Reached(PaymentStatus::Failed)),
+        partial_refund("p", "o", 1),
+        partial_refund("p", "o", 2),
+        Notification { transaction_id: Some(transaction_id("t")), ..partial_refund("p", "o", 3) },
+    ];
+    settle(&**ledger, &said, 1);
+    settle(&**ledger, &[amount("29.00"), amount("30.0")], 2);
+    let applied = register(&**ledger, &registration("p", "o"), 3).applied;
+    let contents: Vec<_> = applied.into_iter().map(|settlement| settlement.delivery.content).collect();
+    assert_eq!(contents, said.map(Content::Notification));
 }
 
 pub fn what_waits_for_another_payment_goes_on_waiting(ledger: &Arc<dyn Ledger>) {

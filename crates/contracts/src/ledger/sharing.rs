@@ -10,7 +10,7 @@ use usecases::{GroupCommit, GroupCommitLimits};
 
 use super::committing::submit_all;
 use crate::fixtures::{
-    callback, completion, count, order, outcomes, payment, payment_id, register, registration, settle,
+    callback, clock, completion, count, order, outcomes, payment, payment_id, register, registration, settle,
 };
 
 /// What one replica stored, the other reads and settles.
@@ -31,7 +31,7 @@ pub fn replicas_settle_each_other_s_payments(one: &Arc<dyn Ledger>, other: &Arc<
 pub fn of_identical_completions_on_two_replicas_one_counts(one: &Arc<dyn Ledger>, other: &Arc<dyn Ledger>) {
     register(&**one, &registration("p", "o"), 0);
     let limits = GroupCommitLimits { queue_max: 64, batch_max: 8, committers: 2, patience: Duration::from_secs(3) };
-    let start = |ledger| Arc::new(GroupCommit::start(ledger, limits, Arc::new(())).expect("threads"));
+    let start = |ledger| Arc::new(GroupCommit::start(ledger, &clock(), limits, Arc::new(())).expect("threads"));
     let intakes = [start(one), start(other)];
     let identical = (0..64).map(|_| callback(completion("p", "o"), 1)).collect();
     let settled = submit_all(&intakes, identical).into_iter().collect::<Result<Vec<_>, _>>();

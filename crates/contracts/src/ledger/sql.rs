@@ -9,8 +9,8 @@ use usecases::{GroupCommit, GroupCommitLimits, ReceiveError};
 
 use super::committing::submit_all;
 use crate::fixtures::{
-    any, callback, completion, deliveries, notification, order, order_id, partial_refund, payment, payment_id,
-    register, registration, settle, try_register, try_settle,
+    any, callback, clock, completion, deliveries, notification, order, order_id, outcomes, partial_refund, payment,
+    payment_id, register, registration, settle, try_register, try_settle,
 };
 
 /// A way into the database beside its ledger.
@@ -85,6 +85,45 @@ pub fn an_entry_that_cannot_be_understood_is_corrupt(ledger: &Arc<dyn Ledger>, d
     }
 }
 
+pub fn what_waits_and_is_incomplete_goes_on_waiting(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
+    settle(&**ledger, &[completion("p", "o"), notification("p", "o", Report::PartialRefund)], 1);
+    let id = deliveries(&**ledger, &any())[0].receipt.delivery_id;
+    let holes = ["payment_id", "order_id", "status", "event", "sent_at"].map(|column| (column, "NULL".to_owned()));
+    for (column, damage) in holes.into_iter().chain([("outcome", "'completed'".to_owned())]) {
+        change(
+            database,
+            &format!("CREATE TABLE kept AS SELECT {column} AS value FROM deliveries WHERE delivery_id = '{id}'"),
+        );
+        change(database, &format!("UPDATE deliveries SET {column} = {damage} WHERE delivery_id = '{id}'"));
+        assert!(is_corrupt(try_register(&**ledger, &registration("p", "o"), 2)), "{column} = {damage}");
+        assert_eq!(ledger.payment(&payment_id("p")).expect("a ledger that reads"), None, "nothing is registered");
+        assert_eq!(ledger.figures().expect("a ledger that reads").parked_notifications, 2, "both go on waiting");
+        change(
+            database,
+            &format!(
+                "UPDATE deliveries SET {column} = (SELECT value FROM kept) WHERE delivery_id = '{id}'; DROP TABLE kept"
+            ),
+        );
+    }
+    assert_eq!(register(&**ledger, &registration("p", "o"), 3).applied.len(), 2);
+}
+
+pub fn what_an_earlier_version_parked_is_applied(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
+    for second in 1..4 {
+        settle(&**ledger, &[completion("p", "o")], second);
+    }
+    change(
+        database,
+        "DELETE FROM parked_deliveries; \
+         INSERT INTO parked_deliveries (delivery_id, payment_id) SELECT delivery_id, payment_id FROM deliveries",
+    );
+    settle(&**ledger, &[completion("p", "o")], 5);
+    let applied = register(&**ledger, &registration("p", "o"), 6).applied;
+    let expected = [Outcome::Completed, Outcome::Duplicate, Outcome::Duplicate, Outcome::Duplicate];
+    assert_eq!(outcomes(&applied), expected);
+    assert_eq!(ledger.figures().expect("a ledger that reads").parked_notifications, 0);
+}
+
 pub fn a_corrupt_row_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>, database: &dyn Database) {
     for n in 0..10 {
         register(&**ledger, &registration(&format!("p{n}"), &format!("o{n}")), 0);
@@ -97,7 +136,7 @@ pub fn a_corrupt_row_does_not_sink_its_neighbours(ledger: &Arc<dyn Ledger>, data
          WHERE payment_key = (SELECT payment_key FROM external_payments WHERE payment_id = 'p7')",
     );
     let limits = GroupCommitLimits { queue_max: 64, batch_max: 64, committers: 1, patience: Duration::from_secs(3) };
-    let intake = Arc::new(GroupCommit::start(ledger, limits, Arc::new(())).expect("threads"));
+    let intake = Arc::new(GroupCommit::start(ledger, &clock(), limits, Arc::new(())).expect("threads"));
     let callbacks = (0..10).map(|n| callback(completion(&format!("p{n}"), &format!("o{n}")), 1)).collect();
     let answers = submit_all(&[Arc::clone(&intake)], callbacks);
     intake.finish();

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Delivery, DeliveryId, ExternalPayment, InvoiceNumber, KeyName, MethodName, MethodRecord, Mismatch, Notification,
-    Obstacle, Order, Outcome, OutcomeKind, Payload, PaymentMethod, PaymentStatus, Receipt, RecordDetails, RedirectUrl,
-    Registration, Report, RequestId, Source, UserId, parse_timestamp,
+    Content, Delivery, DeliveryId, ExternalPayment, InvoiceNumber, KeyName, MethodName, MethodRecord, Mismatch,
+    Notification, Obstacle, Order, Outcome, OutcomeKind, Payload, PaymentMethod, PaymentStatus, Receipt, RecordDetails,
+    RedirectUrl, Registration, Report, RequestId, Source, UserId, parse_timestamp,
 };
 use ports::{Ledger, OrderHistory, PaymentHistory, RecordedPayment};
 use strum::VariantArray as _;
@@ -127,7 +127,7 @@ pub fn an_entry_with_everything_set_is_read_back_exactly(ledger: &Arc<dyn Ledger
 
         let stored = ledger.delivery(receipt.delivery_id).expect("a ledger that reads").expect("a stored entry");
         assert_eq!(stored, settled[0].delivery);
-        let amount = stored.payload.amount.map(|amount| amount.to_string());
+        let amount = Payload::from(stored.content).amount.map(|amount| amount.to_string());
         assert_eq!(amount.as_deref(), Some("1234567890.1"), "an amount stands as the sender wrote it");
     }
 }
@@ -137,17 +137,18 @@ pub fn an_entry_with_nothing_set_is_read_back_exactly(ledger: &Arc<dyn Ledger>) 
     let noted = note_invalid(&**ledger, &Payload::default(), "body: is not JSON", &receipt);
     let stored = ledger.delivery(receipt.delivery_id).expect("a ledger that reads").expect("a stored entry");
     assert_eq!(stored, noted);
-    assert_eq!(stored.payload, Payload::default());
+    assert_eq!(stored.content, Content::Fragments(Payload::default()));
     assert_eq!(deliveries(&**ledger, &any()), [noted]);
 }
 
 pub fn an_entry_that_could_be_read_in_part_is_read_back_exactly(ledger: &Arc<dyn Ledger>) {
-    let full = Payload::from(&completion("p", "o"));
+    let full = Payload::from(completion("p", "o"));
     let parts = [
         Payload { payment_id: None, ..full.clone() },
         Payload { order_id: None, status: None, ..full.clone() },
         Payload { event: Some(PaymentStatus::Failed), method: None, ..full.clone() },
-        Payload { sent_at: None, ..full },
+        Payload { sent_at: None, ..full.clone() },
+        full,
     ];
     for payload in parts {
         let receipt = receipt(at(1));
@@ -233,7 +234,7 @@ pub fn a_time_is_kept_to_the_microsecond_in_every_year_that_can_be_written(ledge
         let receipt = receipt(at(1));
         settle_as(&**ledger, &[(said.clone(), receipt.clone())]).expect("a ledger that settles");
         let stored = ledger.delivery(receipt.delivery_id).expect("a ledger that reads").expect("a stored entry");
-        assert_eq!(stored.payload.sent_at, Some(sent_at));
+        assert_eq!(stored.content, Content::Notification(said.clone()));
         assert_eq!(settle(&**ledger, &[said], 1), [Outcome::Duplicate], "{sent_at} is the same when it comes again");
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use domain::{
     Books, Changes, Currency, Delivery, DeliveryId, Event, ExternalPayment, MethodName, MethodRecord, Money,
-    Notification, Order, OrderId, Outcome, PartialRefund, PaymentId, PaymentMethod, Receipt, RecordDetails,
-    Registration, RegistrationOutcome, Report, Source,
+    Notification, Order, OrderId, Outcome, ParkedNotification, PartialRefund, PaymentId, PaymentMethod, Receipt,
+    RecordDetails, Registration, RegistrationOutcome, Report, Source,
 };
 
 pub(crate) fn payment_id(text: &str) -> PaymentId {
@@ -72,7 +72,7 @@ pub(crate) struct Ledger {
     pub(crate) records: BTreeMap<PaymentId, MethodRecord>,
     pub(crate) partial_refunds: Vec<PartialRefund>,
     pub(crate) deliveries: Vec<Delivery>,
-    pub(crate) waiting: Vec<Delivery>,
+    pub(crate) waiting: Vec<ParkedNotification>,
     pub(crate) events: Vec<Event>,
 }
 
@@ -81,7 +81,7 @@ impl Ledger {
         self.open_with(Vec::new())
     }
 
-    fn open_with(&self, waiting: Vec<Delivery>) -> Books {
+    fn open_with(&self, waiting: Vec<ParkedNotification>) -> Books {
         let payments = self.payments.values().cloned().collect();
         let orders = self.orders.values().cloned().collect();
         Books::open(payments, orders, self.partial_refunds.clone(), waiting)
@@ -97,13 +97,12 @@ impl Ledger {
 
     /// Registers a payment and settles what has waited for it; says what came of either.
     pub(crate) fn register(&mut self, registration: &Registration, second: i64) -> (RegistrationOutcome, Vec<Outcome>) {
-        let waits = |delivery: &&Delivery| delivery.payload.payment_id.as_ref() == Some(&registration.payment_id);
+        let waits = |parked: &&ParkedNotification| parked.notification.payment_id == registration.payment_id;
         let mut books = self.open_with(self.waiting.iter().filter(waits).cloned().collect());
         let outcome = books.register(registration, at(second));
-        let settled = books.unpark().into_iter().map(|delivery| {
-            let notification = delivery.payload.notification().expect("only what can be settled was parked");
-            let receipt = Receipt { source: Source::Parked, received_at: at(second), ..delivery.receipt };
-            books.settle(&notification, receipt).delivery.outcome
+        let settled = books.unpark(&registration.payment_id).into_iter().map(|parked| {
+            let receipt = Receipt { source: Source::Parked, received_at: at(second), ..parked.receipt };
+            books.settle(&parked.notification, receipt).delivery.outcome
         });
         let applied = settled.collect();
         self.store(books.close());
@@ -141,8 +140,13 @@ impl Ledger {
             assert!(!self.partial_refunds.contains(&refund), "this partial refund is not new");
             self.partial_refunds.push(refund);
         }
-        self.waiting.retain(|delivery| !unparked.contains(&delivery.receipt.delivery_id));
-        self.waiting.extend(deliveries.iter().filter(|delivery| delivery.outcome == Outcome::Parked).cloned());
+        self.waiting.retain(|parked| !unparked.contains(&parked.notification.payment_id));
+        for parked in deliveries.iter().filter_map(Delivery::parked) {
+            let key = |it: &ParkedNotification| (it.notification.payment_id.clone(), it.notification.identity());
+            if !self.waiting.iter().any(|waiting| key(waiting) == key(&parked)) {
+                self.waiting.push(parked);
+            }
+        }
         self.deliveries.extend(deliveries);
         self.events.extend(events);
     }
