@@ -77,8 +77,8 @@ macro_rules! define_queries {
         /// A payment with all that belongs to it.
         pub(crate) fn payment_history(connection: &mut $Connection, id: &PaymentId) -> Stored<Option<PaymentHistory>> {
             let Some((payment, order)) = payment_and_order(connection, id)? else { return Ok(None) };
-            let filter = DeliveryFilter { payment: Some(id.clone()), ..DeliveryFilter::newest(HISTORY_MAX) };
-            Ok(Some(PaymentHistory { payment, order, deliveries: filtered_deliveries(connection, &filter)? }))
+            let filter = DeliveryFilter { payment: Some(id.clone()), ..DeliveryFilter::newest(HISTORY_MAX + 1) };
+            Ok(Some(PaymentHistory::new(payment, order, filtered_deliveries(connection, &filter)?)))
         }
 
         /// An order with all its payments.

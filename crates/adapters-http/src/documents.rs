@@ -302,15 +302,20 @@ pub struct PaymentHistoryDocument {
     pub payment: PaymentDocument,
     pub order: OrderDocument,
     pub deliveries: Vec<DeliveryDocument>,
+    /// Given where there are older entries: the `cursor` with which `GET /api/deliveries?payment=…` goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::DeliveryId, required = false)]
+    pub next_cursor: Option<String>,
 }
 
 impl From<PaymentHistory> for PaymentHistoryDocument {
     fn from(history: PaymentHistory) -> Self {
-        let PaymentHistory { payment, order, deliveries } = history;
+        let PaymentHistory { payment, order, deliveries, next } = history;
         Self {
             payment: payment.into(),
             order: order.into(),
             deliveries: deliveries.into_iter().map(Into::into).collect(),
+            next_cursor: next.map(|id| id.to_string()),
         }
     }
 }

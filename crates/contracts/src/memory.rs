@@ -58,10 +58,10 @@ impl Ledger for MemoryLedger {
 
     fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
         let tables = self.lock();
-        let history = |payment: &RecordedPayment| PaymentHistory {
-            payment: payment.clone(),
-            order: tables.orders[&payment.payment.order_id].clone(),
-            deliveries: tables.newest(HISTORY_MAX, |delivery| delivery.payload.payment_id.as_ref() == Some(id)),
+        let history = |payment: &RecordedPayment| {
+            let order = tables.orders[&payment.payment.order_id].clone();
+            let newest = tables.newest(HISTORY_MAX + 1, |delivery| delivery.content.payment_id() == Some(id));
+            PaymentHistory::new(payment.clone(), order, newest)
         };
         Ok(tables.payments.get(id).map(history))
     }

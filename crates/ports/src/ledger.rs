@@ -7,7 +7,7 @@ use domain::{
     PartialRefund, PaymentId, Registration,
 };
 
-/// The most deliveries that a payment's history shows; the newest ones.
+/// The most deliveries that are read with a payment; the newest ones. [`Ledger::deliveries`] has the others.
 pub const HISTORY_MAX: i64 = 500;
 
 /// How far [`Ledger::figures`] counts: it must cost the same, however much there is to count.
@@ -166,8 +166,22 @@ pub struct PaymentHistory {
     pub payment: RecordedPayment,
     /// Its order.
     pub order: Order,
-    /// What was said about it, newest first.
+    /// What was said about it, newest first, at most [`HISTORY_MAX`].
     pub deliveries: Vec<Delivery>,
+    /// The last of these deliveries, if there are older ones: where the next page begins.
+    pub next: Option<DeliveryId>,
+}
+
+impl PaymentHistory {
+    /// The history whose deliveries begin with these, of which the first [`HISTORY_MAX`] are shown.
+    #[must_use]
+    pub fn new(payment: RecordedPayment, order: Order, mut deliveries: Vec<Delivery>) -> Self {
+        let most = usize::try_from(HISTORY_MAX).unwrap_or(usize::MAX);
+        let more = deliveries.len() > most;
+        deliveries.truncate(most);
+        let next = deliveries.last().filter(|_| more).map(|delivery| delivery.receipt.delivery_id);
+        Self { payment, order, deliveries, next }
+    }
 }
 
 /// An order with all its payments, as of one moment.

@@ -120,7 +120,7 @@ pub(crate) fn registered() -> RegistrationDocument {
 }
 
 pub(crate) fn payment_history() -> PaymentHistoryDocument {
-    PaymentHistoryDocument { payment: payment(), order: order(), deliveries: vec![delivery()] }
+    PaymentHistoryDocument { payment: payment(), order: order(), deliveries: vec![delivery()], next_cursor: None }
 }
 
 pub(crate) fn order_history() -> OrderHistoryDocument {

@@ -112,6 +112,9 @@ fn add_what_utoipa_cannot_say(document: &mut Value) {
     ] {
         schemas.entry(name).and_modify(demand_members);
     }
+    // But for the cursor of a history, which is left out where there is nothing to go on with.
+    let of_history = json!(["payment", "order", "deliveries"]);
+    schemas.entry(PaymentHistoryDocument::name()).and_modify(|schema| schema["required"] = of_history);
     for name in [NotificationBody::name(), RegistrationBody::name()] {
         schemas.entry(name).and_modify(allow_empty_texts);
     }

@@ -1,6 +1,7 @@
 //! The commands: one file each.
 
 mod deliveries;
+mod history;
 mod migrate;
 mod order;
 mod payment;
@@ -48,7 +49,7 @@ enum Command {
     /// Show a payment with its whole history
     #[command(after_help = DATABASE_HELP)]
     Payment(payment::Payment),
-    /// Show an order with its payments
+    /// Show an order with its payments and their whole history
     #[command(after_help = DATABASE_HELP)]
     Order(order::Order),
     /// Show the audit trail, newest first

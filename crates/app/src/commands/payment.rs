@@ -4,7 +4,9 @@ use adapters_http::documents::PaymentHistoryDocument;
 use anyhow::Context as _;
 use clap::Args;
 use domain::PaymentId;
+use ports::DeliveryFilter;
 
+use super::history::all_deliveries;
 use crate::output::{self, Format};
 use crate::settings;
 
@@ -20,9 +22,13 @@ pub(crate) struct Payment {
 impl Payment {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let ledger = settings::database_url()?.ledger_for_command()?;
-        let history = ledger.payment(&self.id)?.context(
+        let mut history = ledger.payment(&self.id)?.context(
             "no such payment is registered; `payment-callback deliveries --payment ID` shows what was said about it",
         )?;
+        if let Some(next) = history.next.take() {
+            let older = DeliveryFilter { payment: Some(self.id), before: Some(next), ..DeliveryFilter::newest(0) };
+            history.deliveries.extend(all_deliveries(&*ledger, older)?);
+        }
         self.format.print(&PaymentHistoryDocument::from(history), |document| {
             output::payment(&document.payment)
                 + &output::order(&document.order)

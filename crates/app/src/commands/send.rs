@@ -95,6 +95,9 @@ impl Send {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let sent = runtime.block_on(deliver(&client, &self.url, &body));
         self.format.print(&sent, SentDocument::for_people)?;
+        if sent.http_status.is_none() {
+            eprintln!("payment-callback: {}", sent.summary());
+        }
         Ok(if sent.delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -167,15 +170,19 @@ async fn attempt(client: &Client, url: &Url, body: &str) -> reqwest::Result<(Sta
 
 impl SentDocument {
     fn for_people(&self) -> String {
-        let attempts = if self.attempts == 1 { "attempt" } else { "attempts" };
-        let answered = match (self.http_status, &self.error) {
-            (Some(status), _) => format!("answered {status} after {} {attempts}\n", self.attempts),
-            (None, error) => {
-                format!("no answer after {} {attempts}: {}\n", self.attempts, error.as_deref().unwrap_or_default())
-            }
-        };
         let answer = self.answer.as_ref().map(|answer| format!("{answer:#}\n"));
-        answered + &answer.unwrap_or_default()
+        format!("{}\n{}", self.summary(), answer.unwrap_or_default())
+    }
+
+    /// Whether there was an answer, in one line.
+    fn summary(&self) -> String {
+        let attempts = if self.attempts == 1 { "attempt" } else { "attempts" };
+        match (self.http_status, &self.error) {
+            (Some(status), _) => format!("answered {status} after {} {attempts}", self.attempts),
+            (None, error) => {
+                format!("no answer after {} {attempts}: {}", self.attempts, error.as_deref().unwrap_or_default())
+            }
+        }
     }
 
     fn new(attempts: usize, answer: reqwest::Result<(StatusCode, String)>) -> Self {

@@ -5,11 +5,15 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::stage::{
-    OPERATOR_KEY, PORTAL_KEY, Stage, Store, assert_settled, command, folder, names, notification, word,
+    OPERATOR_KEY, PORTAL_KEY, Stage, Store, assert_settled, callback, command, folder, names, notification, without,
+    word,
 };
 
 on_both_stores! {
     migrate_says_what_it_applied,
+    migrate_says_it_to_scripts_too,
+    a_history_is_whole,
+    an_order_shows_what_was_said_about_its_payments,
     register_answers_as_the_portal_s_call_does,
     what_is_read_is_what_the_portal_reads,
     the_audit_trail_is_filtered,
@@ -70,6 +74,59 @@ fn migrate_says_what_it_applied(store: Store) {
     assert_eq!(migrate(), "nothing to do: every migration has been applied\n");
 }
 
+fn migrate_says_it_to_scripts_too(store: Store) {
+    let environment = [("DATABASE_URL", &*store.url())];
+    let migrate = || document(&command(&folder(), &["migrate", "--json"], &environment));
+    let applied = migrate()["applied"].clone();
+    assert_eq!(applied[0], "2026-11-23-000000_ledger");
+    assert!(applied.as_array().is_some_and(|applied| applied.len() > 4), "{applied}");
+    assert_eq!(migrate(), json!({ "applied": [] }));
+}
+
+fn a_history_is_whole(store: Store) {
+    const REPETITIONS: usize = 520;
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    let repeated = callback(&notification("p", "o", "completed"));
+    let mut connection = stage.service.connect().expect("a connection");
+    for _ in 0..REPETITIONS {
+        assert_eq!(connection.exchange(&repeated).expect("an answer").status, 200);
+    }
+    // Over HTTP it is the newest 500, and where to go on.
+    let history = stage.payment("p");
+    let newest = history["deliveries"].as_array().expect("a list").clone();
+    assert_eq!((newest.len(), &newest[499]["outcome"]), (500, &json!("duplicate")));
+    let older = stage.deliveries(&format!("?payment=p&limit=500&cursor={}", word(&history["nextCursor"])));
+    assert_eq!((older.len(), &older[19]["outcome"]), (20, &json!("completed")));
+
+    let whole = json!([newest, older].concat());
+    let shown = document(&stage.command(&["payment", "p", "--json"]));
+    assert_eq!((names(&shown), &shown["deliveries"]), (vec!["deliveries", "order", "payment"], &whole));
+    let shown = document(&stage.command(&["order", "o", "--json"]));
+    assert_eq!((names(&shown), &shown["deliveries"]), (vec!["deliveries", "order", "payments"], &whole));
+    for arguments in [["payment", "p"], ["order", "o"]] {
+        let shown = printed(&stage.command(&arguments), 0);
+        assert_eq!(shown.lines().filter(|line| line.contains("callback")).count(), REPETITIONS);
+        assert!(shown.contains("pending → completed"), "the entry that paid");
+    }
+}
+
+fn an_order_shows_what_was_said_about_its_payments(store: Store) {
+    let stage = Stage::open(store);
+    stage.expect_payment("p", "o");
+    stage.expect_payment("p2", "o");
+    stage.expect_payment("p3", "o3");
+    stage.callback(&notification("p", "o", "completed"));
+    stage.callback(&notification("p2", "elsewhere", "completed"));
+    stage.callback(&json!({ "paymentId": "p2" }));
+    stage.callback(&notification("p3", "o3", "completed"));
+    stage.callback(&notification("unknown", "o", "completed"));
+    let shown = document(&stage.command(&["order", "o", "--json"]));
+    let outcomes: Vec<_> =
+        shown["deliveries"].as_array().expect("a list").iter().map(|entry| word(&entry["outcome"])).collect();
+    assert_eq!(outcomes, ["parked", "invalid", "rejected", "completed"]);
+}
+
 fn register_answers_as_the_portal_s_call_does(store: Store) {
     let stage = Stage::open(store);
     stage.callback(&notification("p", "o", "completed"));
@@ -102,7 +159,9 @@ fn what_is_read_is_what_the_portal_reads(store: Store) {
     stage.expect_payment("p2", "o");
     assert_settled(&stage.callback(&notification("p", "o", "completed")), "completed");
     assert_eq!(document(&stage.command(&["payment", "p", "--json"])), stage.payment("p"));
-    assert_eq!(document(&stage.command(&["order", "o", "--json"])), stage.order("o"));
+    let of_order = document(&stage.command(&["order", "o", "--json"]));
+    assert_eq!(of_order["deliveries"], stage.payment("p")["deliveries"]);
+    assert_eq!(without(of_order, "deliveries"), stage.order("o"));
     let all = stage.get(OPERATOR_KEY, "/api/deliveries").json();
     assert_eq!(document(&stage.command(&["deliveries", "--json"])), all);
     // For people, the same in other words.
@@ -191,7 +250,7 @@ fn an_id_may_be_any_text(store: Store) {
         let price = ["--amount=29", "--currency=EUR", "--method=card", "--json"];
         let registered = stage.command(&[&["register", &payment, &order], &price[..]].concat());
         assert_eq!(document(&registered)["payment"]["paymentId"], id);
-        assert_eq!(document(&stage.command(&["order", "--json", "--", id])), stage.order(id));
+        assert_eq!(document(&stage.command(&["order", "--json", "--", id]))["order"], stage.order(id)["order"]);
         assert_eq!(stage.get(PORTAL_KEY, &format!("/api/payments/{}", simulator::percent_encoded(id))).status, 200);
     }
 }

@@ -319,7 +319,11 @@ fn answers_are_the_documents_of_the_contract() {
         ("replay:", &["POST /api/deliveries/{id}/replay"]),
     ] {
         let object = quoted(after(&section, words)).next().expect("an object");
-        let expected = names(object.split('"').skip(1).step_by(2));
+        let mut expected = names(object.split('"').skip(1).step_by(2));
+        if words.contains("payments/{id}") {
+            // Section 6: where there are more deliveries.
+            expected.insert("nextCursor".to_owned());
+        }
         for route in routes {
             assert_eq!(properties(success(&document, operations[*route])), expected, "{route}");
         }

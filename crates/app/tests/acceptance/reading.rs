@@ -68,7 +68,7 @@ fn documents_have_the_members_of_the_contract(store: Store) {
     let answer = stage.callback(&with(notification("p", "o", "completed"), report));
     assert_settled(&answer, "completed");
     let history = stage.payment("p");
-    assert_eq!(names(&history), ["deliveries", "order", "payment"]);
+    assert_eq!(names(&history), ["deliveries", "order", "payment"], "and nextCursor where there are more");
     let (payment, order, delivery) = (&history["payment"], &history["order"], &history["deliveries"][0]);
     assert_eq!((names(payment), names(order), names(delivery)), (PAYMENT.into(), ORDER.into(), DELIVERY.into()));
     for time in ["createdAt", "updatedAt", "paidAt"] {

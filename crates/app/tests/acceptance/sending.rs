@@ -170,7 +170,10 @@ fn a_network_error_is_tried_again_three_times() {
     assert_eq!((&sent["attempts"], &sent["httpStatus"]), (&json!(4), &json!(201)));
 
     let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-    let sent = document(&send(&format!("http://{nobody}"), &[], &KEY), 1);
+    let ended = send(&format!("http://{nobody}"), &[], &KEY);
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.starts_with("payment-callback: no answer after 4 attempts: ") && said.lines().count() == 1, "{said}");
+    let sent = document(&ended, 1);
     assert_eq!((&sent["delivered"], &sent["attempts"], &sent["httpStatus"]), (&json!(false), &json!(4), &json!(null)));
     assert!(!word(&sent["error"]).is_empty());
     assert!(!sent.to_string().contains(PAYMENT_KEY));

@@ -50,8 +50,12 @@ pub fn a_registered_payment_is_read_back_exactly(ledger: &Arc<dyn Ledger>) {
 
             let expected = recorded(&registration.payment(now), &registration);
             let new_order = Order::open(registration.order_id.clone(), registration.price, now);
-            let history =
-                PaymentHistory { payment: expected.clone(), order: new_order.clone(), deliveries: Vec::new() };
+            let history = PaymentHistory {
+                payment: expected.clone(),
+                order: new_order.clone(),
+                deliveries: Vec::new(),
+                next: None,
+            };
             assert_eq!(payment(&**ledger, id), history);
             assert_eq!(order(&**ledger, order_id), OrderHistory { order: new_order, payments: vec![expected] });
         }

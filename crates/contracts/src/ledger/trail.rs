@@ -88,7 +88,10 @@ pub fn a_payment_shows_the_newest_of_a_long_history(ledger: &Arc<dyn Ledger>) {
     let settled = settle_as(&**ledger, &received).expect("a ledger that settles");
     let mut newest: Vec<_> = settled.into_iter().skip(beyond).map(|each| each.delivery).collect();
     newest.reverse();
-    assert_eq!(payment(&**ledger, "p").deliveries, newest);
+    let history = payment(&**ledger, "p");
+    assert_eq!(history.deliveries, newest);
+    let older = DeliveryFilter { payment: Some(payment_id("p")), before: history.next, ..any() };
+    assert_eq!((history.next.is_some(), deliveries(&**ledger, &older).len()), (true, beyond), "the others follow");
     assert!(newest.iter().all(|entry| entry.outcome == Outcome::Duplicate));
 }
 
