@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use diesel::backend::Backend;
 use diesel::migration::{Migration, MigrationSource};
-use diesel::r2d2::{CustomizeConnection, ManageConnection, NopErrorHandler, Pool};
 use diesel_migrations::MigrationHarness;
 use ports::{Connections, LedgerError};
+use r2d2::{CustomizeConnection, ManageConnection, NopErrorHandler, Pool};
 
 use crate::StorageError;
 
@@ -26,6 +26,22 @@ pub enum ConnectError {
     /// A migration failed; it changed nothing.
     #[error("a migration failed")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Several clients share the server's sessions, transaction by transaction.
+    #[error("sessions are shared: a pooler must pool sessions (pool_mode = session), not transactions")]
+    SharedSessions,
+}
+
+/// Before there are migrations to fail, an error of the database is one of its being out of reach.
+impl From<StorageError> for ConnectError {
+    fn from(error: StorageError) -> Self {
+        Self::OutOfReach(error.into())
+    }
+}
+
+impl From<diesel::result::Error> for ConnectError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::OutOfReach(error.into())
+    }
 }
 
 /// A pool that connects when it is first asked, so that a ledger can be opened while its database is away.
@@ -75,11 +91,15 @@ pub fn retry_races<T>(mut transaction: impl FnMut() -> Result<T, StorageError>) 
 /// Applies the pending migrations and names them.
 ///
 /// # Errors
-/// That of the first migration that fails.
+/// [`LedgerError::Newer`], or that of the first migration that fails.
 pub fn apply_pending<DB: Backend>(
     connection: &mut impl MigrationHarness<DB>,
     migrations: impl MigrationSource<DB>,
 ) -> diesel::migration::Result<Vec<String>> {
+    let applied: Vec<String> = connection.applied_migrations()?.iter().map(ToString::to_string).collect();
+    if let Err(error @ LedgerError::Newer { .. }) = compare_schema(&migrations, &applied) {
+        return Err(error.into());
+    }
     let pending: Vec<Box<dyn Migration<DB>>> = connection.pending_migrations(migrations)?;
     let apply = |migration: Box<dyn Migration<DB>>| {
         connection.run_migration(&migration)?;
@@ -88,15 +108,21 @@ pub fn apply_pending<DB: Backend>(
     pending.into_iter().map(apply).collect()
 }
 
-/// Whether all migrations have been applied.
+/// Whether the migrations whose versions were applied are those of this program.
 ///
 /// # Errors
-/// [`LedgerError::Outdated`], or the database's error.
-pub fn up_to_date<DB: Backend>(
-    connection: &mut impl MigrationHarness<DB>,
-    migrations: impl MigrationSource<DB>,
+/// [`LedgerError::Newer`] or [`LedgerError::Outdated`] if not.
+pub fn compare_schema<DB: Backend>(
+    migrations: &impl MigrationSource<DB>,
+    applied: &[String],
 ) -> Result<(), LedgerError> {
-    let pending: Vec<Box<dyn Migration<DB>>> =
-        connection.pending_migrations(migrations).map_err(LedgerError::Unavailable)?;
-    if pending.is_empty() { Ok(()) } else { Err(LedgerError::Outdated { pending: pending.len() }) }
+    let known = migrations.migrations().map_err(LedgerError::Unavailable)?;
+    let known: Vec<String> = known.iter().map(|migration| migration.name().version().to_string()).collect();
+    let unknown = applied.iter().filter(|version| !known.contains(version)).count();
+    let pending = known.iter().filter(|version| !applied.contains(version)).count();
+    match (unknown, pending) {
+        (0, 0) => Ok(()),
+        (0, pending) => Err(LedgerError::Outdated { pending }),
+        (unknown, _) => Err(LedgerError::Newer { unknown }),
+    }
 }

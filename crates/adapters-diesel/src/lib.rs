@@ -15,7 +15,7 @@ pub mod schema;
 pub use books::{SurrogateKeys, open_books};
 pub use columns::{At, Key, sql_types};
 pub use connecting::{
-    ConnectError, LedgerOptions, apply_pending, build_pool, pool_connections, retry_races, up_to_date,
+    ConnectError, LedgerOptions, apply_pending, build_pool, compare_schema, pool_connections, retry_races,
 };
 pub use errors::StorageError;
 pub use figures::{FiguresRow, figures_query};

@@ -158,3 +158,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     invoice_payments,
 );
 diesel::allow_tables_to_appear_in_same_query!(deliveries, parked_deliveries);
+
+diesel::table! {
+    __diesel_schema_migrations (version) {
+        version -> Text,
+    }
+}

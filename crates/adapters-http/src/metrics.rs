@@ -180,7 +180,7 @@ impl CommitObserver for Metrics {
             Ok(()) => "stored",
             Err(LedgerError::Unavailable(_)) => "unavailable",
             Err(LedgerError::Hindered(_) | LedgerError::Held { .. }) => "hindered",
-            Err(LedgerError::Outdated { .. }) => "outdated",
+            Err(LedgerError::Outdated { .. } | LedgerError::Newer { .. }) => "outdated",
             Err(LedgerError::Corrupt { .. }) => "corrupt",
             Err(LedgerError::Refused(_)) => "refused",
         };

@@ -242,6 +242,9 @@ impl From<Arc<LedgerError>> for Problem {
             LedgerError::Outdated { pending } => {
                 Self::unavailable(format!("the database has {pending} pending migrations"))
             }
+            LedgerError::Newer { unknown } => {
+                Self::unavailable(format!("the database is of a newer version: it has {unknown} unknown migrations"))
+            }
             LedgerError::Corrupt { .. } | LedgerError::Refused(_) => Self::caused(error),
         }
     }

@@ -34,7 +34,7 @@ use crate::context::{Surroundings, surround};
 use crate::desk::Desk;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
-use crate::routes::{self, LedgerReadings, Webhook};
+use crate::routes::{self, LedgerReadiness, LedgerReadings, Webhook};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -110,6 +110,7 @@ pub fn listen(
     let bytes_max = web::Data::new(BodyBytesMax(body_bytes_max));
     let (desk, intake) = (web::Data::new(desk), web::Data::new(intake));
     let (shared_metrics, readings) = (web::Data::new(Arc::clone(&metrics)), web::Data::new(LedgerReadings::default()));
+    let readiness = web::Data::new(LedgerReadiness::default());
     let shared_connections = web::Data::new(Arc::clone(&connections));
     let app = move || {
         App::new()
@@ -123,6 +124,7 @@ pub fn listen(
             .app_data(intake.clone())
             .app_data(shared_metrics.clone())
             .app_data(readings.clone())
+            .app_data(readiness.clone())
             .app_data(shared_connections.clone())
             .configure(routes::configure)
     };

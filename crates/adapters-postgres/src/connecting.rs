@@ -1,108 +1,131 @@
 use std::time::Duration;
 
-use adapters_diesel::{ConnectError, apply_pending};
+use adapters_diesel::schema::__diesel_schema_migrations as schema_migrations;
+use adapters_diesel::{ConnectError, StorageError, apply_pending, compare_schema};
 use diesel::connection::SimpleConnection as _;
 use diesel::dsl::{select, sql};
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::r2d2::CustomizeConnection;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Integer};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use ports::LedgerError;
+
+use crate::address::{Address, Purpose};
+use crate::sessions::{Session, Sessions};
 
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
-/// Applies the pending migrations to the database at this URL and names them. Replicas that start together
-/// wait for each other here, at most for `wait`.
+/// How long a server may take for an answer while there is no ledger yet.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long applying migrations may take: they may rewrite tables of any size.
+const MIGRATING_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Applies the pending migrations to the database at this URL and names them; only reads if none is pending.
+/// Replicas that start together wait for each other here, at most for `wait`.
 ///
 /// # Errors
 /// See [`ConnectError`].
 pub fn migrate(database_url: &str, wait: Duration) -> Result<Vec<String>, ConnectError> {
-    let url = with_timeouts(database_url, Duration::from_secs(5));
-    let mut connection = PgConnection::establish(&url).map_err(|error| ConnectError::OutOfReach(error.into()))?;
+    let mut session = unshared_session(database_url, Purpose::Writing)?;
+    // A URL that asks for any session may name a standby, or a primary that is to become one.
+    if session.run(PATIENCE, holds("current_setting('transaction_read_only')::boolean"))? {
+        return Err(ConnectError::OutOfReach("the database is read-only".into()));
+    }
     // Ids and words are any Unicode; another encoding could not hold them all.
-    let utf8 = sql::<Bool>("current_setting('server_encoding') = 'UTF8'");
-    if !select(utf8).get_result(&mut connection).map_err(|error| ConnectError::OutOfReach(error.into()))? {
+    if !session.run(PATIENCE, holds("current_setting('server_encoding') = 'UTF8'"))? {
         return Err(ConnectError::Migration("the database's encoding must be UTF8".into()));
     }
-    // The lock ends with the connection. Its number means nothing elsewhere.
-    let wait_ms = wait.as_millis().max(1);
-    connection
-        .batch_execute(&format!("SET lock_timeout = {wait_ms}; SELECT pg_advisory_lock(7265112020)"))
-        .map_err(|error| ConnectError::OutOfReach(error.into()))?;
-    apply_pending(&mut connection, MIGRATIONS).map_err(ConnectError::Migration)
+    match compare_schema::<Pg>(&MIGRATIONS, &session.run(PATIENCE, applied_migrations)?) {
+        Ok(()) => Ok(Vec::new()),
+        Err(LedgerError::Outdated { .. }) => {
+            let migrate = |connection: &mut PgConnection| {
+                connection.transaction(|connection| {
+                    // Its number means nothing elsewhere.
+                    let wait_ms = wait.as_millis().max(1);
+                    connection.batch_execute(&format!(
+                        "SET LOCAL lock_timeout = {wait_ms}; SELECT pg_advisory_xact_lock(7265112020)"
+                    ))?;
+                    apply_pending(connection, MIGRATIONS).map_err(ConnectError::Migration)
+                })
+            };
+            let (applied, _) = session.within(wait + MIGRATING_MAX, migrate);
+            applied
+        }
+        Err(error) => Err(ConnectError::Migration(error.into())),
+    }
 }
 
-/// Bounds how long libpq waits for a host that does not answer, unless the URL says otherwise.
-pub(crate) fn with_timeouts(database_url: &str, patience: Duration) -> String {
-    let seconds = patience.as_secs().max(2);
-    let defaults = [
-        ("connect_timeout", seconds.to_string()),
-        ("tcp_user_timeout", (seconds * 1000).to_string()),
-        // A server that has vanished behind a query it has taken is noticed by these alone.
-        ("keepalives_idle", "5".to_owned()),
-        ("keepalives_interval", "2".to_owned()),
-        ("keepalives_count", "3".to_owned()),
-        ("application_name", "payment-callback".to_owned()),
-    ];
-    let mut url = database_url.to_owned();
-    for (name, value) in defaults {
-        if !url.contains(&format!("{name}=")) {
-            let separator = if url.contains('?') { '&' } else { '?' };
-            url.push_str(&format!("{separator}{name}={value}"));
+/// Finds out whether sessions at this URL can be relied on, without leaving anything in them.
+///
+/// # Errors
+/// [`ConnectError::SharedSessions`] if not.
+pub fn check_sessions(database_url: &str) -> Result<(), ConnectError> {
+    unshared_session(database_url, Purpose::Reading).map(drop)
+}
+
+/// A session that is this program's alone. A pooler that gives a connection to whichever transaction comes next would
+/// give settings and prepared statements to others as well.
+fn unshared_session(database_url: &str, purpose: Purpose) -> Result<Session, ConnectError> {
+    let sessions = Sessions::new(Address::new(database_url, purpose, PATIENCE), PATIENCE);
+    let (mut session, mut other) = (sessions.open()?, sessions.open()?);
+    let backends = (session.run(PATIENCE, backend)?, other.run(PATIENCE, backend)?);
+    // A pooler hands out the connection that came back last, so who asks first takes turns: in one order alone, each could
+    // get its own again by chance.
+    for _ in 0..2 {
+        let (others, own) = backends_within(&mut other, &mut session)?;
+        if backends.0 == backends.1
+            || (own, others) != backends
+            || backends_within(&mut session, &mut other)? != backends
+        {
+            return Err(ConnectError::SharedSessions);
         }
     }
-    url
+    Ok(session)
+}
+
+/// The processes that two sessions lead to while the first is in a transaction, so that they cannot be the same.
+fn backends_within(first: &mut Session, second: &mut Session) -> Result<(i32, i32), StorageError> {
+    first.run(2 * PATIENCE, |first| first.transaction(|first| Ok((backend(first)?, second.run(PATIENCE, backend)?))))
+}
+
+/// The process of the server that a connection leads to.
+fn backend(connection: &mut PgConnection) -> Result<i32, StorageError> {
+    Ok(select(sql::<Integer>("pg_backend_pid()")).get_result(connection)?)
+}
+
+fn holds(condition: &'static str) -> impl Fn(&mut PgConnection) -> Result<bool, StorageError> {
+    move |connection| Ok(select(sql::<Bool>(condition)).get_result(connection)?)
+}
+
+/// The versions of the migrations that were applied.
+pub(crate) fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<String>, StorageError> {
+    if holds("to_regclass('__diesel_schema_migrations') IS NULL")(connection)? {
+        return Ok(Vec::new());
+    }
+    Ok(schema_migrations::table.select(schema_migrations::version).load(connection)?)
 }
 
 /// The longest that a session waits for a lock. A commit of another replica rarely takes so long, a console often longer.
 const LOCK_TIMEOUT_MS_MAX: u128 = 250;
 
-/// How every session of the pool behaves.
-#[derive(Debug)]
-pub(crate) struct Session {
-    /// The longest that one statement may take.
-    pub(crate) patience: Duration,
-}
-
-impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
-    fn on_acquire(&self, connection: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
-        let timeout_ms = self.patience.as_millis();
-        // Far less than a statement: a batch that waits for another session's lock goes on without what is locked.
-        let lock_timeout_ms = timeout_ms.div_ceil(4).min(LOCK_TIMEOUT_MS_MAX);
-        // Every statement here looks up keys, so one plan serves all; planning the one that stores takes longer than the
-        // statement itself. Such a plan may be made while the tables are small, and must not read all of them when they
-        // are not. What these settings leave of that ends as autovacuum looks at the tables: then plans are made anew.
-        connection
-            .batch_execute(&format!(
-                "SET plan_cache_mode = force_generic_plan; \
-                 SET enable_seqscan = off; \
-                 SET enable_hashjoin = off; \
-                 SET enable_mergejoin = off; \
-                 SET statement_timeout = {timeout_ms}; \
-                 SET lock_timeout = {lock_timeout_ms}; \
-                 SET idle_in_transaction_session_timeout = {timeout_ms}; \
-                 SELECT set_config('synchronous_commit', 'on', false) \
-                 WHERE current_setting('synchronous_commit') = 'off'"
-            ))
-            .map_err(diesel::r2d2::Error::QueryError)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_are_added_unless_the_url_has_them() {
-        let patience = Duration::from_secs(4);
-        assert_eq!(
-            with_timeouts("postgres://host/db", patience),
-            "postgres://host/db?connect_timeout=4&tcp_user_timeout=4000&keepalives_idle=5&keepalives_interval=2\
-             &keepalives_count=3&application_name=payment-callback"
-        );
-        assert_eq!(
-            with_timeouts("postgres://host/db?connect_timeout=9&application_name=x", patience),
-            "postgres://host/db?connect_timeout=9&application_name=x&tcp_user_timeout=4000&keepalives_idle=5\
-             &keepalives_interval=2&keepalives_count=3"
-        );
-    }
+/// The settings of every session of a pool. One statement may take at most `patience`.
+pub(crate) fn session_settings(patience: Duration) -> String {
+    let timeout_ms = patience.as_millis();
+    // Far less than a statement: a batch that waits for another session's lock goes on without what is locked.
+    let lock_timeout_ms = timeout_ms.div_ceil(4).min(LOCK_TIMEOUT_MS_MAX);
+    // Every statement here looks up keys, so one plan serves all; planning the one that stores takes longer than the
+    // statement itself. Such a plan may be made while the tables are small, and must not read all of them when they
+    // are not. What these settings leave of that ends as autovacuum looks at the tables: then plans are made anew.
+    format!(
+        "SET plan_cache_mode = force_generic_plan; \
+         SET enable_seqscan = off; \
+         SET enable_hashjoin = off; \
+         SET enable_mergejoin = off; \
+         SET statement_timeout = {timeout_ms}; \
+         SET lock_timeout = {lock_timeout_ms}; \
+         SET idle_in_transaction_session_timeout = {timeout_ms}; \
+         SELECT set_config('synchronous_commit', 'on', false) \
+         WHERE current_setting('synchronous_commit') = 'off'"
+    )
 }

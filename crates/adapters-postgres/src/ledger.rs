@@ -3,21 +3,24 @@ use std::fmt;
 use std::time::Duration;
 
 use adapters_diesel::{
-    LedgerOptions, ParkedRow, StorageError, SurrogateKeys, build_pool, missing_record, open_books, pool_connections,
-    retry_races, up_to_date,
+    LedgerOptions, ParkedRow, StorageError, SurrogateKeys, build_pool, compare_schema, missing_record, open_books,
+    pool_connections, retry_races,
 };
 use diesel::connection::SimpleConnection as _;
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use diesel::result::Error as DieselError;
 use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
 use ports::{
     Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, LockWait, OrderHistory, PaymentHistory,
     RecordedPayment,
 };
+use r2d2::{NopConnectionCustomizer, Pool, PooledConnection};
 
-use crate::connecting::{MIGRATIONS, Session, with_timeouts};
+use crate::address::{Address, Purpose};
+use crate::connecting::{MIGRATIONS, applied_migrations};
 use crate::queries;
+use crate::sessions::Sessions;
 use crate::statements::{AddPartialRefunds, LockPaymentIds, Park, StoreChanges};
 
 /// The wait for a lock of a caller that will try again: longer than most commits take.
@@ -25,7 +28,7 @@ const MINIMAL_LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// The ledger in a PostgreSQL database.
 pub struct PostgresLedger {
-    pool: Pool<ConnectionManager<PgConnection>>,
+    pool: Pool<Sessions>,
     patience: Duration,
 }
 
@@ -33,18 +36,35 @@ impl PostgresLedger {
     /// A ledger in the database at this URL. It connects when it is first asked.
     #[must_use]
     pub fn open(database_url: &str, options: LedgerOptions) -> Self {
-        let manager = ConnectionManager::new(with_timeouts(database_url, options.patience));
-        Self { pool: build_pool(manager, options, Session { patience: options.patience }), patience: options.patience }
+        Self::open_for(Purpose::Writing, database_url, options)
     }
 
-    fn connection(&self) -> Result<PooledConnection<ConnectionManager<PgConnection>>, LedgerError> {
+    /// The same for reading alone, which a hot standby allows, and a role that may only read.
+    #[must_use]
+    pub fn open_for_reading(database_url: &str, options: LedgerOptions) -> Self {
+        Self::open_for(Purpose::Reading, database_url, options)
+    }
+
+    fn open_for(purpose: Purpose, database_url: &str, options: LedgerOptions) -> Self {
+        let patience = options.patience;
+        let sessions = Sessions::new(Address::new(database_url, purpose, patience), patience);
+        Self { pool: build_pool(sessions, options, NopConnectionCustomizer), patience }
+    }
+
+    fn session(&self) -> Result<PooledConnection<Sessions>, LedgerError> {
         self.pool.get().map_err(|error| LedgerError::Unavailable(error.into()))
+    }
+
+    /// How long settling may take: there is time then to connect to another server before the deadline.
+    fn settling_max(&self) -> Duration {
+        self.patience * 2 / 3
     }
 
     /// Reads in one snapshot.
     fn read<T>(&self, read: impl FnMut(&mut PgConnection) -> Result<T, StorageError>) -> Result<T, LedgerError> {
-        let mut connection = self.connection()?;
-        Ok(connection.build_transaction().repeatable_read().read_only().run(read)?)
+        let read =
+            |connection: &mut PgConnection| connection.build_transaction().repeatable_read().read_only().run(read);
+        Ok(self.session()?.run(self.patience, read)?)
     }
 }
 
@@ -56,25 +76,33 @@ impl fmt::Debug for PostgresLedger {
 
 impl Ledger for PostgresLedger {
     fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
-        let connection = &mut *self.connection()?;
         let lock_timeout = match keys.lock_wait {
             LockWait::Long => Some(self.patience / 4),
             // The session's own, for the way of most callbacks has no statement to spare.
             LockWait::Short => None,
             LockWait::Minimal => Some(MINIMAL_LOCK_WAIT),
         };
-        // Only what is there can be looked at without a lock: a new payment or a whole order is locked first.
-        let registered = !keys.waiting && !keys.payments.is_empty();
-        let unlocked = registered.then(|| amend_unlocked(connection, keys, lock_timeout, act));
-        let amended = match unlocked {
-            Some(result) if !result.as_ref().is_err_and(StorageError::needs_locks) => result,
-            _ => retry_races(|| amend_locked(connection, keys, lock_timeout, act)),
-        };
+        // What waited for a registration may be any number.
+        let limit = if keys.waiting { self.patience } else { self.settling_max() };
+        let amended = self.session()?.run(limit, |connection| {
+            // Only what is there can be looked at without a lock: a new payment or a whole order is locked first.
+            let registered = !keys.waiting && !keys.payments.is_empty();
+            let unlocked = registered.then(|| amend_unlocked(connection, keys, lock_timeout, act));
+            let amended = match unlocked {
+                Some(result) if !result.as_ref().is_err_and(StorageError::needs_locks) => result,
+                _ => retry_races(|| amend_locked(connection, keys, lock_timeout, act)),
+            };
+            match amended {
+                // A session that can tell what is held is still of use, whatever the error was.
+                Err(error) if error.is_particular() => match held_payments(connection, keys) {
+                    Ok(payments) if !payments.is_empty() => Err(StorageError::Held { payments }),
+                    _ => Err(error),
+                },
+                amended => amended,
+            }
+        });
         match amended {
-            Err(error) if error.is_particular() => Err(match held_payments(connection, keys) {
-                Ok(payments) if !payments.is_empty() => LedgerError::Held { payments },
-                _ => LedgerError::Hindered(error.into()),
-            }),
+            Err(error) if error.is_particular() => Err(LedgerError::Hindered(error.into())),
             result => Ok(result?),
         }
     }
@@ -103,8 +131,15 @@ impl Ledger for PostgresLedger {
         })
     }
 
+    fn check_schema(&self) -> Result<(), LedgerError> {
+        let applied = self.session()?.run(self.patience, applied_migrations)?;
+        compare_schema::<Pg>(&MIGRATIONS, &applied)
+    }
+
     fn check(&self) -> Result<(), LedgerError> {
-        up_to_date(&mut self.connection()?, MIGRATIONS)
+        let mut session = self.session()?;
+        compare_schema::<Pg>(&MIGRATIONS, &session.run(self.settling_max(), applied_migrations)?)?;
+        Ok(session.run(self.settling_max(), try_a_commit)?)
     }
 
     fn figures(&self) -> Result<LedgerFigures, LedgerError> {
@@ -190,6 +225,23 @@ fn held_payments(connection: &mut PgConnection, keys: &Keys) -> Result<BTreeSet<
 /// How many rows of a table one statement adds. A registration may apply more than can be added in the time that a
 /// statement has.
 const ROWS_MAX: usize = 10_000;
+
+/// Does what settling needs, and stores nothing.
+fn try_a_commit(connection: &mut PgConnection) -> Result<(), StorageError> {
+    connection.transaction(|connection| {
+        // Waits for a lock on a table as a callback would.
+        connection.batch_execute(
+            "LOCK TABLE orders, external_payments, open_payments, paypal_payments, webpay_payments, inner_payments, \
+             invoice_payments, deliveries, parked_deliveries, partial_refunds, events IN ROW EXCLUSIVE MODE",
+        )?;
+        // More than fits into the memory that it may use, so it is written to a file: a full disk shows. Tables would
+        // keep what is written to them, even if it is rolled back.
+        connection.batch_execute("SET LOCAL work_mem = '64kB'; SELECT count(*) FROM generate_series(1, 10000)")?;
+        // Makes the commit one that has to get to disk, and to a standby if there is to be one.
+        connection.batch_execute("SELECT pg_logical_emit_message(true, 'payment-callback', '')")?;
+        Ok(())
+    })
+}
 
 fn store(connection: &mut PgConnection, changes: Changes, mut keys: SurrogateKeys) -> Result<(), StorageError> {
     let Changes {

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use adapters_diesel::{ConnectError, apply_pending};
+use adapters_diesel::schema::__diesel_schema_migrations as schema_migrations;
+use adapters_diesel::{ConnectError, StorageError, apply_pending};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
+use diesel::dsl::{select, sql};
 use diesel::prelude::*;
 use diesel::r2d2::ManageConnection;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Bool, Text};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use ports::LedgerError;
 
@@ -36,6 +38,15 @@ pub fn migrate(path: &Path, wait: Duration) -> Result<Vec<String>, ConnectError>
         Ok(applied)
     });
     applied.map_err(if begun { ConnectError::Migration } else { ConnectError::OutOfReach })
+}
+
+/// The versions of the migrations that were applied.
+pub(crate) fn applied_migrations(connection: &mut SqliteConnection) -> Result<Vec<String>, StorageError> {
+    let made = "EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '__diesel_schema_migrations')";
+    if !select(sql::<Bool>(made)).get_result::<bool>(connection)? {
+        return Ok(Vec::new());
+    }
+    Ok(schema_migrations::table.select(schema_migrations::version).load(connection)?)
 }
 
 /// Makes the file if absent, and its folder. It holds what concerns customers, so it is for its owner alone;

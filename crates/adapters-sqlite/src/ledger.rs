@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use adapters_diesel::schema::{deliveries, events, parked_deliveries, partial_refunds};
 use adapters_diesel::{
     DeliveryRow, EventRow, LedgerOptions, ParkedRow, PartialRefundRow, StorageError, SurrogateKeys, build_pool,
-    open_books, pool_connections, retry_races, up_to_date,
+    compare_schema, open_books, pool_connections, retry_races,
 };
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::r2d2::{ManageConnection as _, NopConnectionCustomizer, Pool, PooledConnection};
+use diesel::sqlite::Sqlite;
 use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
 use ports::{
     Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
@@ -22,7 +23,7 @@ use ports::{
 };
 
 use crate::checkpointing::Checkpointer;
-use crate::connecting::{MIGRATIONS, Opener, Session};
+use crate::connecting::{MIGRATIONS, Opener, Session, applied_migrations};
 use crate::queries;
 
 /// How long readiness waits for the turn to write in this process, and then for other processes.
@@ -66,10 +67,6 @@ impl SqliteLedger {
     /// Reads in one snapshot.
     fn read<T>(&self, read: impl FnOnce(&mut SqliteConnection) -> Result<T, StorageError>) -> Result<T, LedgerError> {
         self.connection()?.run(|connection| connection.transaction(read))
-    }
-
-    fn check_schema(&self) -> Result<(), LedgerError> {
-        self.connection()?.run(|connection| up_to_date(connection, MIGRATIONS))
     }
 
     /// The turn to write, or none if another writer commits before it can be had, which shows as much.
@@ -125,6 +122,10 @@ impl Ledger for SqliteLedger {
 
     fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError> {
         self.read(|connection| queries::filtered_deliveries(connection, filter))
+    }
+
+    fn check_schema(&self) -> Result<(), LedgerError> {
+        compare_schema::<Sqlite>(&MIGRATIONS, &self.read(applied_migrations)?)
     }
 
     fn check(&self) -> Result<(), LedgerError> {

@@ -14,8 +14,10 @@ use ports::{Ledger, LedgerError};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-/// How long a command that is not `serve` waits for a connection or a statement.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::settings::SettingsError;
+
+/// How a command that is not `serve` uses the ledger.
+const FOR_COMMAND: LedgerOptions = LedgerOptions { pool_size: 1, patience: Duration::from_secs(10) };
 
 /// Where the ledger is.
 pub(crate) enum DatabaseUrl {
@@ -54,6 +56,7 @@ impl DatabaseUrl {
                 Err(ConnectError::OutOfReach(_)) if started.elapsed() < wait => {
                     std::thread::sleep(Duration::from_millis(250));
                 }
+                Err(ConnectError::SharedSessions) => return Err(shared_sessions().into()),
                 result => return result.context("the database named by DATABASE_URL is not ready"),
             }
         }
@@ -69,11 +72,28 @@ impl DatabaseUrl {
 
     /// The ledger for one command, if its schema is this program's.
     pub(crate) fn ledger_for_command(&self) -> anyhow::Result<Arc<dyn Ledger>> {
-        if let Self::Sqlite(path) = self {
-            anyhow::ensure!(path.exists(), "there is no database yet: run payment-callback migrate");
+        self.checked_for_command(self.ledger(FOR_COMMAND))
+    }
+
+    /// The same for a command that only reads.
+    pub(crate) fn ledger_for_reading(&self) -> anyhow::Result<Arc<dyn Ledger>> {
+        self.checked_for_command(match self {
+            Self::Postgres(url) => Arc::new(PostgresLedger::open_for_reading(url.expose_secret(), FOR_COMMAND)),
+            Self::Sqlite(_) => self.ledger(FOR_COMMAND),
+        })
+    }
+
+    fn checked_for_command(&self, ledger: Arc<dyn Ledger>) -> anyhow::Result<Arc<dyn Ledger>> {
+        match self {
+            Self::Postgres(url) => match adapters_postgres::check_sessions(url.expose_secret()) {
+                Err(ConnectError::SharedSessions) => return Err(shared_sessions().into()),
+                checked => checked?,
+            },
+            Self::Sqlite(path) => {
+                anyhow::ensure!(path.exists(), "there is no database yet: run payment-callback migrate");
+            }
         }
-        let ledger = self.ledger(LedgerOptions { pool_size: 1, patience: PATIENCE });
-        match ledger.check() {
+        match ledger.check_schema() {
             Err(error @ LedgerError::Outdated { .. }) => Err(error).context("run payment-callback migrate first"),
             checked => Ok(checked.map(|()| ledger)?),
         }
@@ -198,6 +218,12 @@ fn check_parameters(rest: &str) -> Result<(), Cow<'static, str>> {
         }
     }
     Ok(())
+}
+
+fn shared_sessions() -> SettingsError {
+    let reason = "leads to a pooler that pools transactions: have it pool sessions (PgBouncer: pool_mode = session), or \
+                  name the server itself";
+    SettingsError::new("DATABASE_URL", reason)
 }
 
 /// Whether libpq understands what follows the scheme. What it does not understand, its error shows, and that may

@@ -71,6 +71,17 @@ impl ThrowawayDatabase {
     pub fn execute(&self, statements: &str) {
         execute(&self.url(), statements);
     }
+
+    /// Closes all connections to it.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn end_other_sessions(&self) {
+        self.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
+    }
 }
 
 impl Drop for ThrowawayDatabase {

@@ -65,7 +65,16 @@ pub trait Ledger: Send + Sync {
     /// See [`LedgerError`].
     fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError>;
 
-    /// Whether callbacks can be settled now: the store is in reach and its schema is this program's.
+    /// Whether the schema is this program's. Only reads. A store without a schema has nothing to compare.
+    ///
+    /// # Errors
+    /// [`LedgerError::Outdated`] or [`LedgerError::Newer`] if not; see [`LedgerError`] for the others.
+    fn check_schema(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    /// Whether a callback could be settled now: the schema is this program's, the tables can be written to, and a
+    /// commit gets to disk, and to a standby if it has to. Costs what a commit costs.
     ///
     /// # Errors
     /// Why not.
@@ -269,6 +278,12 @@ pub enum LedgerError {
     Outdated {
         /// How many migrations are pending.
         pending: usize,
+    },
+    /// Its schema is that of a newer program. Run that one.
+    #[error("the ledger's schema is newer than this program: {unknown} unknown migrations")]
+    Newer {
+        /// How many migrations were applied that this program does not know.
+        unknown: usize,
     },
     /// A stored value cannot be understood. Somebody has to look at it.
     #[error("the ledger holds a {what} that cannot be understood: {value:?}")]

@@ -14,6 +14,7 @@ use actix_web::{Resource, Route, guard, web};
 use crate::problem::Problem;
 
 pub(crate) use docs::FILES as DOCS_FILES;
+pub(crate) use health::LedgerReadiness;
 pub(crate) use metrics::LedgerReadings;
 pub(crate) use webhook::Webhook;
 

@@ -36,7 +36,7 @@ impl Deliveries {
         let Self { payment, order, outcome, since, limit, format } = self;
         let filter =
             DeliveryFilter { payment, order, outcome, since, ..DeliveryFilter::newest(i64::try_from(limit)? + 1) };
-        let ledger = settings::database_url()?.ledger_for_command()?;
+        let ledger = settings::database_url()?.ledger_for_reading()?;
         let document = DeliveriesDocument::page(ledger.deliveries(&filter)?, usize::try_from(limit)?);
         format.print(&document, |document| output::deliveries(&document.deliveries))?;
         Ok(ExitCode::SUCCESS)

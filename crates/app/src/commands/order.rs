@@ -31,7 +31,7 @@ struct OrderTrailDocument {
 
 impl Order {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let ledger = settings::database_url()?.ledger_for_command()?;
+        let ledger = settings::database_url()?.ledger_for_reading()?;
         let history = ledger.order(&self.id)?.context(
             "no payment of such an order is registered; `payment-callback deliveries --order ID` shows what was said \
              about it",

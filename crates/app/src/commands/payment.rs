@@ -21,7 +21,7 @@ pub(crate) struct Payment {
 
 impl Payment {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let ledger = settings::database_url()?.ledger_for_command()?;
+        let ledger = settings::database_url()?.ledger_for_reading()?;
         let mut history = ledger.payment(&self.id)?.context(
             "no such payment is registered; `payment-callback deliveries --payment ID` shows what was said about it",
         )?;

@@ -82,6 +82,11 @@ impl Store {
         .expect("a statement that runs");
     }
 
+    /// Whether this holds in a database of PostgreSQL.
+    pub(crate) fn holds(&self, condition: &str) -> bool {
+        self.texts(&format!("SELECT ({condition})::text AS text")) == ["true"]
+    }
+
     /// The kinds of the events that the portal must be told, in their order.
     pub(crate) fn events(&self) -> Vec<String> {
         self.texts("SELECT kind AS text FROM events ORDER BY event_id")
