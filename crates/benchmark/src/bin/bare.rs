@@ -80,9 +80,11 @@ impl Forgetful {
 
 impl Ledger for Forgetful {
     fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
-        let payments = keys.payments.iter().filter_map(|id| self.payment(id)).collect();
+        let payments: Vec<_> = keys.payments.iter().filter_map(|id| self.payment(id)).collect();
+        let order_ids = payments.iter().map(|payment| &payment.order_id).chain(&keys.orders);
         let order = |id: &OrderId| Order::open(id.clone(), self.price, DateTime::UNIX_EPOCH);
-        let mut books = Books::open(payments, keys.orders.iter().map(order).collect(), Vec::new(), Vec::new());
+        let orders = order_ids.map(order).collect();
+        let mut books = Books::open(payments, orders, Vec::new(), Vec::new());
         act(&mut books);
         drop(books.close());
         Ok(())
