@@ -24,7 +24,7 @@ check: ## what CI runs: format, lints, tests, the interface against its descript
 	@scripts/bootstrap postgres prometheus python valgrind
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	scripts/with-postgres cargo test --workspace --locked
+	INSTA_UPDATE=no scripts/with-postgres cargo test --workspace --locked
 	scripts/with-postgres scripts/check-interface
 	scripts/check-instructions
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
