@@ -1,1 +1,0 @@
-DROP INDEX external_payments_open;

@@ -1,0 +1,15 @@
+ALTER TABLE orders DROP CONSTRAINT orders_paid_by;
+DROP TABLE leases;
+DROP TABLE events;
+DROP TABLE parked_deliveries;
+DROP TABLE deliveries;
+DROP TABLE partial_refunds;
+DROP TABLE open_payments;
+DROP VIEW invoice_payments;
+DROP VIEW inner_payments;
+DROP VIEW webpay_payments;
+DROP VIEW paypal_payments;
+DROP TABLE invoice_payment_details;
+DROP TABLE inner_payment_details;
+DROP TABLE external_payments;
+DROP TABLE orders;
