@@ -7,21 +7,22 @@ use chrono::{DateTime, Utc};
 use strum::IntoStaticStr;
 
 use crate::{
-    Content, Delivery, Event, EventKind, ExternalPayment, MethodRecord, Notification, Obstacle, Order, OrderId,
-    OrderStatus, Outcome, ParkedNotification, Payload, PaymentId, PaymentMethod, PaymentStatus, Receipt, RecordDetails,
-    Registration, Report, TransactionId,
+    Content, Delivery, Event, EventKind, ExternalPayment, MethodRecord, Notification, Order, OrderId, OrderStatus,
+    Outcome, ParkedNotification, Payload, PaymentId, PaymentMethod, PaymentStatus, Provenance, RecordDetails,
+    Registration, Report, TransactionId, UnappliedReason,
 };
 
-/// The payments and orders concerned, read from a ledger and locked there; and what has changed since.
+/// The payments and orders concerned, as they were read from a ledger, and what has changed since. The ledger decides
+/// how it keeps others from changing them meanwhile.
 ///
-/// Whoever opens books puts in every payment that will be named, as far as it is registered, and with each
+/// A caller that opens books puts in every payment that will be named, as far as it is registered, and with each
 /// payment its order.
 #[derive(Debug, Default)]
 pub struct Books {
     payments: BTreeMap<PaymentId, ExternalPayment>,
     orders: BTreeMap<OrderId, Order>,
     partial_refunds: BTreeSet<PartialRefund>,
-    waiting: Vec<ParkedNotification>,
+    parked: Vec<ParkedNotification>,
     unwritten: Unwritten,
 }
 
@@ -42,13 +43,13 @@ struct Unwritten {
 /// What must be stored, all of it or nothing.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Orders that are new, as they now stand.
+    /// Orders that are new, in their present state.
     pub added_orders: Vec<Order>,
-    /// Payments that are new, as they now stand, each with its method's record.
+    /// Payments that are new, in their present state, each with its method's record.
     pub added_payments: Vec<(ExternalPayment, Option<MethodRecord>)>,
-    /// Orders that have changed, as they now stand.
+    /// Orders that have changed, in their present state.
     pub changed_orders: Vec<Order>,
-    /// Payments that have changed, as they now stand; their methods' records follow them.
+    /// Payments that have changed, in their present state.
     pub changed_payments: Vec<ExternalPayment>,
     /// Partial refunds that are new.
     pub partial_refunds: Vec<PartialRefund>,
@@ -97,7 +98,7 @@ pub struct Settlement {
     /// otherwise; this one counts.
     pub registered_method: Option<PaymentMethod>,
     /// How `payment.pay()` → `order.pay()` ended, if they were called.
-    pub pay: Option<Result<(), Obstacle>>,
+    pub pay: Option<Result<(), UnappliedReason>>,
 }
 
 /// What came of a registration.
@@ -129,51 +130,51 @@ pub enum Cancellation {
 impl Books {
     /// Opens the books at these payments and orders.
     ///
-    /// `partial_refunds` are those known of the payments, as far as they will be asked for; `waiting` are
+    /// `partial_refunds` are those known of the payments, as far as they will be asked for; `parked` are
     /// the parked notifications that a registration would set free.
     #[must_use]
     pub fn open(
         payments: Vec<ExternalPayment>,
         orders: Vec<Order>,
         partial_refunds: Vec<PartialRefund>,
-        waiting: Vec<ParkedNotification>,
+        parked: Vec<ParkedNotification>,
     ) -> Self {
         Self {
             payments: payments.into_iter().map(|payment| (payment.id.clone(), payment)).collect(),
             orders: orders.into_iter().map(|order| (order.id.clone(), order)).collect(),
             partial_refunds: partial_refunds.into_iter().collect(),
-            waiting,
+            parked,
             unwritten: Unwritten::default(),
         }
     }
 
-    /// The payment as it now stands.
+    /// The payment in its present state.
     #[must_use]
     pub fn payment(&self, id: &PaymentId) -> Option<&ExternalPayment> {
         self.payments.get(id)
     }
 
-    /// The order as it now stands.
+    /// The order in its present state.
     #[must_use]
     pub fn order(&self, id: &OrderId) -> Option<&Order> {
         self.orders.get(id)
     }
 
     /// Applies the rule of contract §4 to a notification and notes what came of it.
-    pub fn settle(&mut self, notification: &Notification, receipt: Receipt) -> Settlement {
+    pub fn settle(&mut self, notification: &Notification, provenance: Provenance) -> Settlement {
         let content = Content::Notification(notification.clone());
         let Some(payment) = self.payments.get_mut(&notification.payment_id) else {
-            return self.note(content, receipt, Outcome::Parked, None);
+            return self.note(content, provenance, Outcome::Parked, None);
         };
         let (previous, method) = (payment.status, payment.method);
         if let Some(mismatch) = payment.contradiction(notification) {
-            let known = Known { method, previous, new: previous, pay: None };
-            return self.note(content, receipt, Outcome::Rejected(mismatch), Some(known));
+            let known = Registered { method, previous, new: previous, pay: None };
+            return self.note(content, provenance, Outcome::Rejected(mismatch), Some(known));
         }
         let order = self.orders.get_mut(&payment.order_id).expect("a payment's order is on the same page");
         let order_before = order.status;
         let refund = PartialRefund::reported(notification);
-        let now = receipt.received_at;
+        let now = provenance.received_at;
 
         let Verdict { outcome, pay, events } = match notification.report {
             Report::Reached(status) => reach(status, notification, payment, order, now),
@@ -200,7 +201,7 @@ impl Books {
         if !events.is_empty() && (payment.status == previous || order_unchanged) {
             self.unwritten.rests_on_unchanged = true;
         }
-        let known = Known { method, previous, new: payment.status, pay };
+        let known = Registered { method, previous, new: payment.status, pay };
         let event = |kind| Event {
             kind,
             order_id: payment.order_id.clone(),
@@ -209,12 +210,12 @@ impl Books {
             created_at: now,
         };
         self.unwritten.events.extend(events.into_iter().map(event));
-        self.note(content, receipt, outcome, Some(known))
+        self.note(content, provenance, outcome, Some(known))
     }
 
     /// Notes a callback whose body could not be understood. `reason` names the bad fields, not their values.
-    pub fn note_invalid(&mut self, payload: Payload, reason: String, receipt: Receipt) -> Settlement {
-        self.note(Content::Fragments(payload), receipt, Outcome::Invalid(reason), None)
+    pub fn note_invalid(&mut self, payload: Payload, reason: String, provenance: Provenance) -> Settlement {
+        self.note(Content::Fragments(payload), provenance, Outcome::Invalid(reason), None)
     }
 
     /// Registers an expected payment, and its order if it is the first payment of it.
@@ -243,14 +244,14 @@ impl Books {
 
     /// Takes the notifications that waited for the registration of this payment; they wait no longer.
     pub fn unpark(&mut self, id: &PaymentId) -> Vec<ParkedNotification> {
-        let waiting = std::mem::take(&mut self.waiting);
-        if !waiting.is_empty() {
+        let parked = std::mem::take(&mut self.parked);
+        if !parked.is_empty() {
             self.unwritten.unparked.push(id.clone());
         }
-        waiting
+        parked
     }
 
-    /// Cancels an order that nobody has paid.
+    /// Cancels an order that is not paid.
     pub fn cancel(&mut self, id: &OrderId, now: DateTime<Utc>) -> Cancellation {
         let Some(order) = self.orders.get_mut(id) else {
             return Cancellation::Unknown;
@@ -286,7 +287,7 @@ impl Books {
             events,
             rests_on_unchanged,
         } = self.unwritten;
-        // What is new is stored as it now stands, so a change to it is none.
+        // What is new is stored in its present state, so a change to it is none.
         let changed_orders = changed_orders.difference(&added_orders);
         let changed_orders = changed_orders.filter_map(|id| self.orders.get(id).cloned()).collect();
         let changed_payments = changed_payments.into_iter().filter(|id| !added_payments.contains_key(id));
@@ -311,9 +312,15 @@ impl Books {
         }
     }
 
-    fn note(&mut self, content: Content, receipt: Receipt, outcome: Outcome, known: Option<Known>) -> Settlement {
+    fn note(
+        &mut self,
+        content: Content,
+        provenance: Provenance,
+        outcome: Outcome,
+        known: Option<Registered>,
+    ) -> Settlement {
         let delivery = Delivery {
-            receipt,
+            provenance,
             content,
             outcome,
             previous_status: known.as_ref().map(|known| known.previous),
@@ -326,31 +333,31 @@ impl Books {
 }
 
 /// What an audit entry says of a payment that is registered.
-struct Known {
+struct Registered {
     method: PaymentMethod,
     previous: PaymentStatus,
     new: PaymentStatus,
-    pay: Option<Result<(), Obstacle>>,
+    pay: Option<Result<(), UnappliedReason>>,
 }
 
 /// What the rule says, and what the portal must be told of it.
 struct Verdict {
     outcome: Outcome,
-    pay: Option<Result<(), Obstacle>>,
+    pay: Option<Result<(), UnappliedReason>>,
     events: Vec<EventKind>,
 }
 
 impl Verdict {
-    fn quiet(outcome: Outcome) -> Self {
+    fn without_event(outcome: Outcome) -> Self {
         Self { outcome, pay: None, events: Vec::new() }
     }
 
-    fn loud(outcome: Outcome, event: EventKind) -> Self {
+    fn with_event(outcome: Outcome, event: EventKind) -> Self {
         Self { outcome, pay: None, events: vec![event] }
     }
 
     /// `payment.pay()` was called and ended so; where it paid the order, this is the outcome.
-    fn of_pay(pay: Result<(), Obstacle>, outcome: Outcome) -> Self {
+    fn of_pay(pay: Result<(), UnappliedReason>, outcome: Outcome) -> Self {
         let (outcome, event) = match pay {
             Ok(()) => (outcome, EventKind::OrderPaid),
             Err(obstacle) => (Outcome::Unapplied(obstacle), EventKind::PaymentUnapplied),
@@ -368,8 +375,8 @@ fn reach(
     now: DateTime<Utc>,
 ) -> Verdict {
     match status.cmp(&payment.status) {
-        Ordering::Equal => return Verdict::quiet(Outcome::Duplicate),
-        Ordering::Less => return Verdict::quiet(Outcome::Ignored),
+        Ordering::Equal => return Verdict::without_event(Outcome::Duplicate),
+        Ordering::Less => return Verdict::without_event(Outcome::Ignored),
         Ordering::Greater => {}
     }
     let transaction_id = notification.transaction_id.as_ref();
@@ -377,20 +384,20 @@ fn reach(
         // Nothing is below pending, so nothing moves up to it.
         PaymentStatus::Pending | PaymentStatus::Processing => {
             payment.advance(status, transaction_id, now);
-            Verdict::quiet(Outcome::Processing)
+            Verdict::without_event(Outcome::Processing)
         }
         PaymentStatus::Failed => {
             payment.advance(status, transaction_id, now);
-            Verdict::loud(Outcome::Failed, EventKind::PaymentFailed)
+            Verdict::with_event(Outcome::Failed, EventKind::PaymentFailed)
         }
         PaymentStatus::Cancelled => {
             payment.advance(status, transaction_id, now);
-            Verdict::loud(Outcome::Cancelled, EventKind::PaymentCancelled)
+            Verdict::with_event(Outcome::Cancelled, EventKind::PaymentCancelled)
         }
         PaymentStatus::Completed => Verdict::of_pay(payment.pay(order, transaction_id, now), Outcome::Completed),
         PaymentStatus::Refunded => {
             payment.refund(order, transaction_id, now);
-            Verdict::loud(Outcome::Refunded, EventKind::PaymentRefunded)
+            Verdict::with_event(Outcome::Refunded, EventKind::PaymentRefunded)
         }
     }
 }
@@ -404,9 +411,9 @@ fn refund_partially(
     now: DateTime<Utc>,
 ) -> Verdict {
     match payment.status.cmp(&PaymentStatus::Completed) {
-        Ordering::Greater => Verdict::quiet(Outcome::Ignored),
-        Ordering::Equal if known => Verdict::quiet(Outcome::Duplicate),
-        Ordering::Equal => Verdict::loud(Outcome::PartiallyRefunded, EventKind::PaymentPartiallyRefunded),
+        Ordering::Greater => Verdict::without_event(Outcome::Ignored),
+        Ordering::Equal if known => Verdict::without_event(Outcome::Duplicate),
+        Ordering::Equal => Verdict::with_event(Outcome::PartiallyRefunded, EventKind::PaymentPartiallyRefunded),
         Ordering::Less => {
             let pay = payment.pay(order, notification.transaction_id.as_ref(), now);
             let mut verdict = Verdict::of_pay(pay, Outcome::PartiallyRefunded);

@@ -1,4 +1,4 @@
-//! The audit trail: one entry for everything that was said about a payment, and what came of it.
+//! The audit trail: one entry for each notification about a payment and its outcome.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{Content, Notification, OrderStatus, PaymentStatus};
 
 /// The id of an audit entry: a version 7 UUID, made as its outcome is decided, so that ids sort
-/// in the order of the decisions. It is never older than the receipt.
+/// in the order of the decisions. It is never older than the time of receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub Uuid);
 
@@ -112,7 +112,7 @@ pub enum Mismatch {
 /// Why an order could not be paid although the money arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Obstacle {
+pub enum UnappliedReason {
     /// Another payment has paid it.
     OrderPaid,
     /// It was cancelled.
@@ -121,8 +121,8 @@ pub enum Obstacle {
     OrderRefunded,
 }
 
-impl Obstacle {
-    /// What stands in the way of paying an order of this status.
+impl UnappliedReason {
+    /// Why an order of this status cannot be paid; `None` if it can.
     #[must_use]
     pub fn of(status: OrderStatus) -> Option<Self> {
         match status {
@@ -160,7 +160,7 @@ pub enum Outcome {
     /// Would have gone backwards; nothing changed.
     Ignored,
     /// The money arrived, but the order could not be paid: an operator must look.
-    Unapplied(Obstacle),
+    Unapplied(UnappliedReason),
     /// No such payment is registered yet; kept until it is.
     Parked,
     /// It contradicts the registered payment; nothing changed.
@@ -183,7 +183,15 @@ impl Outcome {
             Self::Unapplied(obstacle) => Some(Cow::Borrowed(obstacle.into())),
             Self::Rejected(mismatch) => Some(Cow::Borrowed(mismatch.into())),
             Self::Invalid(reason) => Some(Cow::Borrowed(reason)),
-            _ => None,
+            Self::Processing
+            | Self::Failed
+            | Self::Cancelled
+            | Self::Completed
+            | Self::Refunded
+            | Self::PartiallyRefunded
+            | Self::Duplicate
+            | Self::Ignored
+            | Self::Parked => None,
         }
     }
 
@@ -207,9 +215,63 @@ impl Outcome {
     }
 }
 
+/// What an outcome means to those who answer, log, exit and query: the one classification of them. An outcome that is
+/// added must be put into a class; where it needs another treatment, add a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
+pub enum OutcomeClass {
+    /// Applied to its payment, or known already. Answered with 200, logged as info, exit code 0; in SQL found by its
+    /// payment.
+    Settled,
+    /// Applied to its payment, and an operator must look at what came of it. Answered with 200, since sending it again
+    /// would not help; logged as a warning, exit code 0; in SQL found by its payment.
+    NeedsOperator,
+    /// Kept until its payment is registered. Answered with 404, so that the sender sends it again; logged as a warning,
+    /// exit code 1; in SQL found by the ids that it names.
+    Parked,
+    /// Changes nothing, however often it is sent. Answered with 4xx, logged as a warning, exit code 1; in SQL found by
+    /// the ids that it names, which may not be those of the payment.
+    Refused,
+}
+
+impl OutcomeClass {
+    /// Whether the notification was applied to its payment, so that it is one of that payment and of its order.
+    #[must_use]
+    pub fn is_applied(self) -> bool {
+        match self {
+            Self::Settled | Self::NeedsOperator => true,
+            Self::Parked | Self::Refused => false,
+        }
+    }
+}
+
+impl OutcomeKind {
+    /// What it means to those who answer, log, exit and query.
+    #[must_use]
+    pub fn class(self) -> OutcomeClass {
+        match self {
+            Self::Processing
+            | Self::Failed
+            | Self::Cancelled
+            | Self::Completed
+            | Self::Refunded
+            | Self::PartiallyRefunded
+            | Self::Duplicate
+            | Self::Ignored => OutcomeClass::Settled,
+            Self::Unapplied => OutcomeClass::NeedsOperator,
+            Self::Parked => OutcomeClass::Parked,
+            Self::Rejected | Self::Invalid => OutcomeClass::Refused,
+        }
+    }
+
+    /// Those of notifications that were not applied to a payment.
+    pub fn not_applied() -> impl Iterator<Item = Self> {
+        <Self as VariantArray>::VARIANTS.iter().copied().filter(|kind| !kind.class().is_applied())
+    }
+}
+
 /// How and when a delivery came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
+pub struct Provenance {
     /// The id of the audit entry.
     pub delivery_id: DeliveryId,
     /// When it came in; also the time at which it takes effect.
@@ -218,7 +280,7 @@ pub struct Receipt {
     pub source: Source,
     /// SHA-256 of the body, to recognise it without keeping it.
     pub body_sha256: Option<[u8; 32]>,
-    /// The key that it bore.
+    /// The key that authenticated it.
     pub key_name: Option<KeyName>,
     /// The request that brought it.
     pub request_id: Option<RequestId>,
@@ -228,8 +290,8 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// How and when it came in.
-    pub receipt: Receipt,
-    /// What it said: a notification, unless the outcome is [`Outcome::Invalid`].
+    pub provenance: Provenance,
+    /// Its content: a notification, unless the outcome is [`Outcome::Invalid`].
     pub content: Content,
     /// What became of it.
     pub outcome: Outcome,
@@ -245,7 +307,7 @@ impl Delivery {
     pub fn parked(&self) -> Option<ParkedNotification> {
         match (&self.content, &self.outcome) {
             (Content::Notification(notification), Outcome::Parked) => {
-                Some(ParkedNotification { receipt: self.receipt.clone(), notification: notification.clone() })
+                Some(ParkedNotification { provenance: self.provenance.clone(), notification: notification.clone() })
             }
             _ => None,
         }
@@ -256,8 +318,8 @@ impl Delivery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedNotification {
     /// How and when it came in.
-    pub receipt: Receipt,
-    /// What it said.
+    pub provenance: Provenance,
+    /// Its content.
     pub notification: Notification,
 }
 
@@ -287,7 +349,7 @@ mod tests {
         for outcome in [
             Outcome::Completed,
             Outcome::Duplicate,
-            Outcome::Unapplied(Obstacle::OrderCancelled),
+            Outcome::Unapplied(UnappliedReason::OrderCancelled),
             Outcome::Rejected(Mismatch::AmountMismatch),
             Outcome::Invalid("status: is missing".to_owned()),
         ] {

@@ -24,7 +24,7 @@ pub enum EventKind {
 }
 
 /// Something that happened and that the portal must be told, written in the transaction in which it
-/// happened. What else the portal is told stands in the payment and never changes there.
+/// happened. What else the portal is told is in the payment and never changes there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// What happened.

@@ -68,7 +68,7 @@ impl fmt::Display for Currency {
     }
 }
 
-/// A positive decimal number as somebody wrote it: `29`, `29.90`. Equal when the values are.
+/// A positive decimal number as it was written: `29`, `29.90`. Equal when the values are.
 #[derive(Debug, Clone, Copy)]
 pub struct Decimal {
     coefficient: u64,

@@ -1,8 +1,8 @@
-//! What the portal sells.
+//! Orders.
 
 use chrono::{DateTime, Utc};
 
-use crate::{Money, Obstacle, OrderId, OrderStatus, PaymentId};
+use crate::{Money, OrderId, OrderStatus, PaymentId, UnappliedReason};
 
 /// An order of the portal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +33,9 @@ impl Order {
     /// Marks it as paid by this payment.
     ///
     /// # Errors
-    /// What stands in the way; the order stays as it is.
-    pub fn pay(&mut self, payment: &PaymentId, now: DateTime<Utc>) -> Result<(), Obstacle> {
-        if let Some(obstacle) = Obstacle::of(self.status) {
+    /// Why not; the order stays as it is.
+    pub fn pay(&mut self, payment: &PaymentId, now: DateTime<Utc>) -> Result<(), UnappliedReason> {
+        if let Some(obstacle) = UnappliedReason::of(self.status) {
             return Err(obstacle);
         }
         self.status = OrderStatus::Paid;

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Mismatch, Money, Notification, Obstacle, Order, OrderId, PaymentId, PaymentMethod, PaymentStatus, RedirectUrl,
-    TransactionId,
+    Mismatch, Money, Notification, Order, OrderId, PaymentId, PaymentMethod, PaymentStatus, RedirectUrl, TransactionId,
+    UnappliedReason,
 };
 
 /// A payment that is made elsewhere, as the portal registered it and as far as it has come.
@@ -62,13 +62,13 @@ impl ExternalPayment {
     /// The money is in: completes the payment and pays its order.
     ///
     /// # Errors
-    /// What stands in the way of paying the order; the payment is completed all the same.
+    /// Why the order cannot be paid; the payment is completed all the same.
     pub fn pay(
         &mut self,
         order: &mut Order,
         transaction_id: Option<&TransactionId>,
         now: DateTime<Utc>,
-    ) -> Result<(), Obstacle> {
+    ) -> Result<(), UnappliedReason> {
         self.advance(PaymentStatus::Completed, transaction_id, now);
         self.paid_at = Some(now);
         order.pay(&self.id, now)

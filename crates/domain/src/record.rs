@@ -1,4 +1,6 @@
-//! What a method keeps for itself.
+//! Per-method payment records.
+
+use strum::{Display, EnumDiscriminants, VariantArray};
 
 use crate::{ExternalPayment, InvoiceNumber, PaymentMethod, PaymentStatus, TransactionId, UserId};
 
@@ -11,9 +13,16 @@ pub struct RecordDetails {
     pub user_id: Option<UserId>,
 }
 
-/// The record of the payment's method (PaypalPayment, WebpayPayment, InnerPayment, InvoicePayment). It
-/// follows its payment: the two are written in one transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The record of the payment's method (PaypalPayment, WebpayPayment, InnerPayment, InvoicePayment): a view of the
+/// payment and of what only its method needed to know at registration.
+#[derive(Debug, Clone, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(
+    name(RecordKind),
+    doc = "The methods that have a record, by the record's own name.",
+    derive(Hash, Display, VariantArray),
+    strum(serialize_all = "snake_case"),
+    expect(missing_docs, reason = "the names are the providers' own")
+)]
 #[expect(missing_docs, reason = "the names are the providers' own")]
 pub enum MethodRecord {
     Paypal {
@@ -37,10 +46,16 @@ pub enum MethodRecord {
 }
 
 impl PaymentMethod {
-    /// Whether its payments have a record of their own.
+    /// Which record its payments have; `None` for the providers that have none. The one list of them.
     #[must_use]
-    pub fn keeps_record(self) -> bool {
-        matches!(self, Self::Paypal | Self::Webpay | Self::Inner | Self::Invoice)
+    pub fn record_kind(self) -> Option<RecordKind> {
+        match self {
+            Self::Paypal => Some(RecordKind::Paypal),
+            Self::Webpay => Some(RecordKind::Webpay),
+            Self::Inner => Some(RecordKind::Inner),
+            Self::Invoice => Some(RecordKind::Invoice),
+            Self::Card | Self::Stripe | Self::Payu | Self::Fiobanka | Self::Comgate => None,
+        }
     }
 }
 
@@ -50,19 +65,13 @@ impl MethodRecord {
     pub fn of(payment: &ExternalPayment, details: RecordDetails) -> Option<Self> {
         let status = payment.status;
         let transaction_id = payment.transaction_id.clone();
-        match payment.method {
-            PaymentMethod::Paypal => Some(Self::Paypal { status, transaction_id }),
-            PaymentMethod::Webpay => Some(Self::Webpay { status, transaction_id }),
-            PaymentMethod::Inner => Some(Self::Inner { status, user_id: details.user_id }),
-            PaymentMethod::Invoice => {
-                Some(Self::Invoice { status, number: details.invoice_number, receipt: transaction_id })
-            }
-            PaymentMethod::Card
-            | PaymentMethod::Stripe
-            | PaymentMethod::Payu
-            | PaymentMethod::Fiobanka
-            | PaymentMethod::Comgate => None,
-        }
+        let RecordDetails { invoice_number, user_id } = details;
+        Some(match payment.method.record_kind()? {
+            RecordKind::Paypal => Self::Paypal { status, transaction_id },
+            RecordKind::Webpay => Self::Webpay { status, transaction_id },
+            RecordKind::Inner => Self::Inner { status, user_id },
+            RecordKind::Invoice => Self::Invoice { status, number: invoice_number, receipt: transaction_id },
+        })
     }
 
     /// What only this method needed to know at registration.

@@ -1,4 +1,4 @@
-//! The words of the trade.
+//! Statuses and payment methods.
 
 use std::str::FromStr;
 
@@ -23,7 +23,7 @@ use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum PaymentStatus {
-    /// Registered; nothing heard yet.
+    /// Registered; no notification yet.
     Pending,
     /// The provider is working on it.
     Processing,
@@ -38,7 +38,7 @@ pub enum PaymentStatus {
 }
 
 impl PaymentStatus {
-    /// Whether its end is still to be heard of.
+    /// Whether it can still end: neither failed, cancelled nor completed.
     #[must_use]
     pub fn is_open(self) -> bool {
         self < Self::Failed

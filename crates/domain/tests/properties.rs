@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Ledger, notification, order_id, payment_id, receipt, registration};
+use common::{Ledger, notification, order_id, payment_id, provenance, registration};
 use domain::{
     Content, Delivery, Event, EventKind, Notification, OrderStatus, Outcome, Payload, PaymentStatus, Registration,
     RegistrationOutcome, Report,
@@ -60,7 +60,7 @@ fn settle(ledger: &mut Ledger, notifications: &[Notification], page_len: usize) 
     for page in notifications.chunks(page_len) {
         ledger.amend(|books| {
             for (notification, second) in page.iter().zip(&mut seconds) {
-                books.settle(notification, receipt(second));
+                books.settle(notification, provenance(second));
             }
         });
     }
@@ -230,8 +230,8 @@ proptest! {
         settle(&mut ledger, &notifications, page_len);
 
         let said: Vec<_> = ledger.deliveries.iter().map(|it| it.content.clone()).collect();
-        let receipts: Vec<_> = ledger.deliveries.iter().map(|it| it.receipt.clone()).collect();
+        let receipts: Vec<_> = ledger.deliveries.iter().map(|it| it.provenance.clone()).collect();
         prop_assert_eq!(said, notifications.into_iter().map(Content::Notification).collect::<Vec<_>>());
-        prop_assert_eq!(receipts, (1..).take(story.reports.len()).map(receipt).collect::<Vec<_>>());
+        prop_assert_eq!(receipts, (1..).take(story.reports.len()).map(provenance).collect::<Vec<_>>());
     }
 }

@@ -4,12 +4,12 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Ledger, at, notification, order_id, payment_id, price, receipt, registration};
+use common::{Ledger, at, notification, order_id, payment_id, price, provenance, registration};
 use domain::{
     Books, Cancellation, Changes, Content, Currency, Event, ExternalPayment, InvoiceNumber, MethodName, MethodRecord,
-    Mismatch, NewIdError, Notification, Obstacle, Order, OrderStatus, Outcome, PartialRefund, Payload, PaymentMethod,
+    Mismatch, NewIdError, Notification, Order, OrderStatus, Outcome, PartialRefund, Payload, PaymentMethod,
     PaymentStatus, RecordDetails, RedirectUrl, Registration, RegistrationOutcome, Report, Settlement, Source,
-    TransactionId, UserId, parse_new_order_id, parse_new_payment_id,
+    TransactionId, UnappliedReason, UserId, parse_new_order_id, parse_new_payment_id,
 };
 use strum::VariantArray as _;
 
@@ -30,7 +30,7 @@ fn shop_after(story: &str) -> Ledger {
     for (second, step) in (1..).zip(story.split(',').filter(|step| *step != "-")) {
         ledger.amend(|books| match step {
             "cancel_order" => assert_eq!(books.cancel(&order_id("order"), at(second)), Cancellation::Cancelled),
-            _ => drop(books.settle(&report(step, second), receipt(second))),
+            _ => drop(books.settle(&report(step, second), provenance(second))),
         });
     }
     ledger
@@ -74,7 +74,7 @@ fn check(row: &str) {
     let [story, step, expected @ ..] = cells.as_slice() else { panic!("too short: {row}") };
     let mut books = shop_after(story).open();
     let (old_payment, old_order) = standing(&books);
-    let settlement = books.settle(&report(step, NOW), receipt(NOW));
+    let settlement = books.settle(&report(step, NOW), provenance(NOW));
     let (payment, order) = standing(&books);
     let changes = books.close();
 
@@ -120,7 +120,7 @@ fn check_agreement(
     assert_eq!(delivery.new_status, Some(payment.status), "{row}");
     assert_eq!(registered_method, Some(payment.method), "{row}");
     let paid = payment.paid_at != old_payment.paid_at;
-    assert_eq!(pay, paid.then(|| Obstacle::of(old_order.status).map_or(Ok(()), Err)), "{row}");
+    assert_eq!(pay, paid.then(|| UnappliedReason::of(old_order.status).map_or(Ok(()), Err)), "{row}");
     assert_eq!(changes.deliveries, [delivery], "{row}");
     for event in &changes.events {
         let expected = Event {
@@ -292,7 +292,7 @@ fn partial_refunds_on_one_page_are_told_apart_as_well() {
     let mut ledger = shop_after("completed");
     let outcomes = ledger.amend(|books| {
         ["partial@7", "partial@7", "partial@8"]
-            .map(|step| books.settle(&report(step, NOW), receipt(NOW)).delivery.outcome)
+            .map(|step| books.settle(&report(step, NOW), provenance(NOW)).delivery.outcome)
     });
     assert_eq!(outcomes, [Outcome::PartiallyRefunded, Outcome::Duplicate, Outcome::PartiallyRefunded]);
     let recorded =
@@ -306,7 +306,7 @@ fn partial_refunds_of_one_moment_are_told_apart_by_their_transactions() {
     let outcomes = ["-", "t1", "t1", "t2", "-"].map(|transaction| {
         let transaction_id = (transaction != "-").then(|| transaction_id(transaction));
         let notification = Notification { transaction_id, ..report("partial@7", NOW) };
-        ledger.amend(|books| books.settle(&notification, receipt(NOW))).delivery.outcome
+        ledger.amend(|books| books.settle(&notification, provenance(NOW))).delivery.outcome
     });
     let (once, again) = (Outcome::PartiallyRefunded, Outcome::Duplicate);
     assert_eq!(outcomes, [once.clone(), once.clone(), again.clone(), once, again]);
@@ -343,7 +343,7 @@ fn a_contradiction_changes_nothing_and_the_first_one_is_named() {
                 let mut ledger = shop_after(story);
                 let mut expected = ledger.clone();
                 let notification = priced(order, amount, currency, report(word, NOW).report);
-                let settlement = ledger.amend(|books| books.settle(&notification, receipt(NOW)));
+                let settlement = ledger.amend(|books| books.settle(&notification, provenance(NOW)));
                 assert_eq!(settlement.delivery.outcome, Outcome::Rejected(mismatch), "{story} {word}");
                 assert_eq!(settlement.delivery.previous_status, Some(status));
                 assert_eq!(settlement.delivery.new_status, Some(status));
@@ -366,7 +366,7 @@ fn amounts_agree_by_value_and_need_not_be_named() {
         (None, Some("EUR")),
     ] {
         let notification = priced("order", amount, currency, Report::Reached(PaymentStatus::Completed));
-        let settlement = shop().amend(|books| books.settle(&notification, receipt(NOW)));
+        let settlement = shop().amend(|books| books.settle(&notification, provenance(NOW)));
         assert_eq!(settlement.delivery.outcome, Outcome::Completed, "{amount:?} {currency:?}");
     }
 }
@@ -376,7 +376,7 @@ fn a_refund_may_be_of_less_than_was_paid() {
     for (word, outcome) in [("refunded", Outcome::Refunded), ("partial", Outcome::PartiallyRefunded)] {
         for amount in ["29", "28.99", "5.00", "0.001"] {
             let notification = priced("order", Some(amount), None, report(word, NOW).report);
-            let settlement = shop_after("completed").amend(|books| books.settle(&notification, receipt(NOW)));
+            let settlement = shop_after("completed").amend(|books| books.settle(&notification, provenance(NOW)));
             assert_eq!(settlement.delivery.outcome, outcome, "{word} {amount}");
         }
     }
@@ -387,7 +387,7 @@ fn the_registered_method_counts_whatever_is_reported() {
     for method in [MethodName::parse("card").ok(), MethodName::parse("new upstream").ok(), None] {
         let notification = Notification { method: method.clone(), ..report("completed", NOW) };
         let mut ledger = shop();
-        let settlement = ledger.amend(|books| books.settle(&notification, receipt(NOW)));
+        let settlement = ledger.amend(|books| books.settle(&notification, provenance(NOW)));
         assert_eq!(settlement.delivery.outcome, Outcome::Completed);
         assert_eq!(Payload::from(settlement.delivery.content).method, method);
         assert_eq!(settlement.registered_method, Some(PaymentMethod::Webpay));
@@ -413,8 +413,8 @@ fn a_delivery_holds_what_was_said_and_how_it_came() {
         transaction_id: Some(transaction_id("t")),
         ..priced("order", Some("29"), Some("EUR"), Report::PartialRefund)
     };
-    let delivery = shop().amend(|books| books.settle(&notification, receipt(NOW))).delivery;
-    assert_eq!(delivery.receipt, receipt(NOW));
+    let delivery = shop().amend(|books| books.settle(&notification, provenance(NOW))).delivery;
+    assert_eq!(delivery.provenance, provenance(NOW));
     assert_eq!(delivery.content, Content::Notification(notification));
 }
 
@@ -444,7 +444,7 @@ fn a_payment_keeps_the_transaction_that_brought_the_money() {
         for step in steps {
             let (step, id) = step.split_once(' ').map_or((*step, None), |(step, id)| (step, Some(transaction_id(id))));
             let notification = Notification { transaction_id: id, ..report(step, NOW) };
-            ledger.amend(|books| books.settle(&notification, receipt(NOW)));
+            ledger.amend(|books| books.settle(&notification, provenance(NOW)));
         }
         assert_eq!(ledger.payments[&payment_id("a")].transaction_id, kept.map(transaction_id), "{steps:?}");
     }
@@ -455,7 +455,7 @@ fn a_notification_of_an_unknown_payment_is_parked() {
     let mut ledger = shop();
     let before = ledger.clone();
     let Settlement { delivery, registered_method, pay } =
-        ledger.amend(|books| books.settle(&report("c:completed", NOW), receipt(NOW)));
+        ledger.amend(|books| books.settle(&report("c:completed", NOW), provenance(NOW)));
     assert_eq!(delivery.outcome, Outcome::Parked);
     assert_eq!((delivery.previous_status, delivery.new_status), (None, None));
     assert_eq!((registered_method, pay), (None, None));
@@ -471,21 +471,21 @@ fn what_could_not_be_understood_is_noted_and_nothing_more() {
     let before = ledger.clone();
     let payload = Payload { payment_id: Some(payment_id("a")), ..Payload::default() };
     let Settlement { delivery, registered_method, pay } =
-        ledger.amend(|books| books.note_invalid(payload.clone(), "status: is missing".to_owned(), receipt(NOW)));
+        ledger.amend(|books| books.note_invalid(payload.clone(), "status: is missing".to_owned(), provenance(NOW)));
     assert_eq!(delivery.outcome, Outcome::Invalid("status: is missing".to_owned()));
     assert_eq!(delivery.content, Content::Fragments(payload));
-    assert_eq!(delivery.receipt, receipt(NOW));
+    assert_eq!(delivery.provenance, provenance(NOW));
     assert_eq!((delivery.previous_status, delivery.new_status), (None, None));
     assert_eq!((registered_method, pay), (None, None));
     assert_eq!(ledger, Ledger { deliveries: vec![delivery], ..before });
 }
 
 #[test]
-fn a_payment_has_a_record_if_its_method_keeps_one() {
+fn a_payment_has_the_record_of_its_method() {
     for method in PaymentMethod::VARIANTS {
         let payment = Registration { method: *method, ..full_registration() }.payment(at(NOW));
         let record = MethodRecord::of(&payment, RecordDetails::default());
-        assert_eq!(record.is_some(), method.keeps_record(), "{method}");
+        assert_eq!(record.map(|record| record.into()), method.record_kind(), "{method}");
     }
 }
 
@@ -600,7 +600,7 @@ fn parked_notifications_are_applied_when_their_payment_is_registered() {
     let again = Notification { transaction_id: Some(transaction_id("t")), ..report("c:completed", 3) };
     let parked = [report("c:processing", 1), report("c:completed", 2), again, contradiction];
     for (second, notification) in (1..).zip(parked.iter().chain([&report("d:completed", 5)])) {
-        ledger.amend(|books| books.settle(notification, receipt(second)));
+        ledger.amend(|books| books.settle(notification, provenance(second)));
     }
 
     let (outcome, applied) = ledger.register(&registration("c", "order"), NOW);
@@ -609,7 +609,7 @@ fn parked_notifications_are_applied_when_their_payment_is_registered() {
     assert_eq!(applied, [Outcome::Processing, Outcome::Completed, mismatch], "each notification once");
     assert_eq!(shown(&ledger.orders[&order_id("order")]), "paid:c");
 
-    let of_parked: Vec<_> = ledger.deliveries.iter().filter(|it| it.receipt.source == Source::Parked).collect();
+    let of_parked: Vec<_> = ledger.deliveries.iter().filter(|it| it.provenance.source == Source::Parked).collect();
     assert_eq!(of_parked.len(), 3);
     let waiting: Vec<_> = ledger.waiting.iter().map(|it| it.notification.payment_id.clone()).collect();
     assert_eq!(waiting, [payment_id("d")]);
@@ -697,7 +697,7 @@ fn four_methods_keep_a_record_that_follows_the_payment() {
         ledger.amend(|books| {
             books.register(&Registration { method, ..full_registration() }, at(0));
             let notification = Notification { transaction_id: paid_with(), ..report("completed", NOW) };
-            books.settle(&notification, receipt(NOW));
+            books.settle(&notification, provenance(NOW));
         });
         assert_eq!(ledger.records.get(&payment_id("a")), record.as_ref(), "{method}");
     }
@@ -706,13 +706,13 @@ fn four_methods_keep_a_record_that_follows_the_payment() {
 #[test]
 fn what_is_discarded_leaves_nothing_to_store() {
     let mut ledger = shop();
-    ledger.amend(|books| books.settle(&report("c:completed", 1), receipt(1)));
+    ledger.amend(|books| books.settle(&report("c:completed", 1), provenance(1)));
     let before = ledger.clone();
     ledger.amend(|books| {
         for step in ["completed", "partial", "b:completed", "d:completed", "refunded"] {
-            books.settle(&report(step, NOW), receipt(NOW));
+            books.settle(&report(step, NOW), provenance(NOW));
         }
-        books.note_invalid(Payload::default(), "status: is missing".to_owned(), receipt(NOW));
+        books.note_invalid(Payload::default(), "status: is missing".to_owned(), provenance(NOW));
         books.register(&registration("c", "order"), at(NOW));
         books.register(&registration("d", "other"), at(NOW));
         books.cancel(&order_id("other"), at(NOW));
@@ -727,9 +727,9 @@ fn what_is_added_and_then_changed_on_one_page_is_handed_over_once_as_it_finally_
     books.register(&registration("c", "new"), at(1));
     books.register(&registration("d", "order"), at(2));
     for (second, step) in (3..).zip(["d:failed", "a:processing", "a:completed", "a:refunded"]) {
-        books.settle(&report(step, second), receipt(second));
+        books.settle(&report(step, second), provenance(second));
     }
-    books.settle(&notification("c", "new", Report::Reached(PaymentStatus::Completed), 7), receipt(7));
+    books.settle(&notification("c", "new", Report::Reached(PaymentStatus::Completed), 7), provenance(7));
 
     let changes = books.close();
     let orders = |orders: &[Order]| orders.iter().map(|it| format!("{} {}", it.id, shown(it))).collect::<Vec<_>>();
@@ -761,7 +761,7 @@ fn an_effect_says_whether_it_rests_on_what_it_leaves_unchanged() {
         ("b:completed,completed", "refunded", true),
     ] {
         let mut books = shop_after(history).open();
-        books.settle(&report(step, NOW), receipt(NOW));
+        books.settle(&report(step, NOW), provenance(NOW));
         assert_eq!(books.close().rests_on_unchanged, expected, "{step} after {history}");
     }
 }

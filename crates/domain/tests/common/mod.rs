@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use domain::{
     Books, Changes, Currency, Delivery, DeliveryId, Event, ExternalPayment, MethodName, MethodRecord, Money,
-    Notification, Order, OrderId, Outcome, ParkedNotification, PartialRefund, PaymentId, PaymentMethod, Receipt,
+    Notification, Order, OrderId, Outcome, ParkedNotification, PartialRefund, PaymentId, PaymentMethod, Provenance,
     RecordDetails, Registration, RegistrationOutcome, Report, Source,
 };
 
@@ -53,8 +53,8 @@ pub(crate) fn notification(payment: &str, order: &str, report: Report, second: i
 }
 
 /// A callback received at this second.
-pub(crate) fn receipt(second: i64) -> Receipt {
-    Receipt {
+pub(crate) fn provenance(second: i64) -> Provenance {
+    Provenance {
         delivery_id: DeliveryId::first_at(at(second)),
         received_at: at(second),
         source: Source::Callback,
@@ -101,8 +101,8 @@ impl Ledger {
         let mut books = self.open_with(self.waiting.iter().filter(waits).cloned().collect());
         let outcome = books.register(registration, at(second));
         let settled = books.unpark(&registration.payment_id).into_iter().map(|parked| {
-            let receipt = Receipt { source: Source::Parked, received_at: at(second), ..parked.receipt };
-            books.settle(&parked.notification, receipt).delivery.outcome
+            let provenance = Provenance { source: Source::Parked, received_at: at(second), ..parked.provenance };
+            books.settle(&parked.notification, provenance).delivery.outcome
         });
         let applied = settled.collect();
         self.store(books.close());
