@@ -6,7 +6,7 @@ use ports::Clock;
 use uuid::{ContextV7, Timestamp, Uuid};
 
 /// A fresh id for an entry whose outcome is being decided: greater than every id that this process has made before,
-/// also when the clock has been set back, and not older than the entry's receipt, which `since` relies on.
+/// also when the clock has been set back, and not older than its receipt, which `since` relies on.
 pub(crate) fn next_delivery_id(clock: &dyn Clock, received_at: DateTime<Utc>) -> DeliveryId {
     static CONTEXT: LazyLock<Mutex<ContextV7>> =
         LazyLock::new(|| Mutex::new(ContextV7::new().with_additional_precision()));

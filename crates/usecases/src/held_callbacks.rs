@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use domain::PaymentId;
 
-use crate::group_commit::Waiting;
+use crate::intake::QueuedCallback;
 
 /// Callbacks that may wait for other sessions' locks at a time; beyond it they fail at once.
 const CALLBACKS_MAX: usize = 256;
@@ -29,7 +29,7 @@ pub(crate) struct HeldCallbacks {
 
 #[derive(Default)]
 struct State {
-    callbacks: Vec<Waiting>,
+    callbacks: Vec<QueuedCallback>,
     /// How many callbacks were taken to be tried again.
     taken: usize,
     /// When these payments were last found held.
@@ -38,7 +38,7 @@ struct State {
 }
 
 impl HeldCallbacks {
-    /// No code that can panic runs under the lock, so a poisoned one is as good as any.
+    /// No code that can panic runs under the lock, so poisoning means nothing.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,13 +67,13 @@ impl HeldCallbacks {
     }
 
     /// Splits a batch into callbacks of payments that were found held lately, and the others.
-    pub(crate) fn split(&self, batch: Vec<Waiting>) -> (Vec<Waiting>, Vec<Waiting>) {
+    pub(crate) fn split(&self, batch: Vec<QueuedCallback>) -> (Vec<QueuedCallback>, Vec<QueuedCallback>) {
         let payments = &self.lock().payments;
         batch.into_iter().partition(|waiting| waiting.payment_id().is_some_and(|id| payments.contains_key(id)))
     }
 
     /// Lets a callback wait, or hands it back if too many wait.
-    pub(crate) fn put(&self, waiting: Waiting) -> Option<Waiting> {
+    pub(crate) fn put(&self, waiting: QueuedCallback) -> Option<QueuedCallback> {
         let mut state = self.lock();
         if state.callbacks.len() >= CALLBACKS_MAX {
             return Some(waiting);
@@ -85,7 +85,7 @@ impl HeldCallbacks {
     }
 
     /// Waits for callbacks, pauses and takes all that are there; `None` when there will be no more.
-    pub(crate) fn take(&self) -> Option<Vec<Waiting>> {
+    pub(crate) fn take(&self) -> Option<Vec<QueuedCallback>> {
         let mut state = self.lock();
         state.taken = 0;
         let idle = |state: &mut State| state.callbacks.is_empty() && !state.closed;

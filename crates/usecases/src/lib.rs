@@ -1,27 +1,34 @@
-//! What the service does, one verb a file. Each takes the ports that it needs and knows no technology;
-//! what to answer, and what to log, is for the caller to say.
+//! What the service does, one verb a file: each works with the ports, knows no technology, and tells the [`Observer`]
+//! what was decided. What to answer is for the caller to say.
 
+mod background_status;
+mod blocking;
+mod callback;
+mod caller;
 mod cancel_order;
 mod delivery_id;
 mod group_commit;
 mod held_callbacks;
+mod intake;
+mod observer;
 mod receive_notification;
 mod register_payment;
 mod replay_delivery;
+mod stats_cache;
+mod stuck_payments;
+mod use_cases;
 
-pub use cancel_order::cancel_order;
-pub use group_commit::{CommitObserver, GroupCommit, GroupCommitLimits};
-pub use receive_notification::{Callback, Reading, ReceiveError, ReceiveNotification};
-pub use register_payment::{Registered, register_payment};
-pub use replay_delivery::{Replay, ReplayError, replay_delivery};
-
-use domain::{KeyName, RequestId};
-
-/// On whose behalf something is done.
-#[derive(Debug, Clone, Default)]
-pub struct Caller {
-    /// The key that the caller bore.
-    pub key_name: Option<KeyName>,
-    /// The request in which it came.
-    pub request_id: Option<RequestId>,
-}
+pub use background_status::{BackgroundStatus, TaskStatus};
+pub use blocking::{Blocking, Interrupted};
+pub use callback::{Callback, ParsedBody, ReceiveError};
+pub use caller::Caller;
+pub use cancel_order::Cancelled;
+pub use group_commit::GroupCommit;
+pub use intake::GroupCommitLimits;
+pub use observer::{Observed, Observer, Subject};
+pub use receive_notification::ReceiveNotification;
+pub use register_payment::Registered;
+pub use replay_delivery::{Replay, ReplayError};
+pub use stats_cache::StatsCache;
+pub use stuck_payments::StuckPayments;
+pub use use_cases::UseCases;

@@ -1,8 +1,10 @@
-use domain::{Content, Delivery, DeliveryId, MethodRecord, Order, Receipt, Settlement, Source};
-use ports::{Clock, Keys, Ledger, LedgerError, RecordedPayment};
+use std::time::Instant;
 
-use crate::Caller;
+use domain::{Content, Delivery, DeliveryId, ExternalPayment, MethodRecord, Order, Provenance, Settlement, Source};
+use ports::{LedgerError, LedgerExt as _, RecordedPayment, Scope};
+
 use crate::delivery_id::next_delivery_id;
+use crate::{Caller, Observed, Subject, UseCases};
 
 /// What came of a replay, or would come of it.
 #[derive(Debug)]
@@ -27,47 +29,56 @@ pub enum ReplayError {
     NotReplayable,
     /// The ledger failed.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Ledger(#[from] Observed<LedgerError>),
 }
 
-/// Applies a stored delivery again, through the same rule. A dry run stores nothing.
-///
-/// # Errors
-/// See [`ReplayError`].
-pub fn replay_delivery(
-    ledger: &dyn Ledger,
-    clock: &dyn Clock,
-    id: DeliveryId,
-    dry_run: bool,
-    caller: &Caller,
-) -> Result<Replay, ReplayError> {
-    let original: Delivery = ledger.delivery(id)?.ok_or(ReplayError::NotFound)?;
-    let Content::Notification(notification) = original.content else {
-        return Err(ReplayError::NotReplayable);
-    };
-    let now = clock.now();
-    let (settlement, payment, order) = ledger.amend(&Keys::of_notifications([&notification]), |books| {
-        let receipt = Receipt {
-            delivery_id: next_delivery_id(clock, now),
-            received_at: now,
-            source: Source::Replay,
-            body_sha256: original.receipt.body_sha256,
-            key_name: caller.key_name.clone(),
-            request_id: caller.request_id.clone(),
+impl UseCases {
+    /// Applies a stored delivery again, through the same rule. A dry run stores nothing.
+    ///
+    /// # Errors
+    /// See [`ReplayError`].
+    pub fn replay_delivery(&self, id: DeliveryId, dry_run: bool, caller: &Caller) -> Result<Replay, ReplayError> {
+        let begun = Instant::now();
+        let failed = |error| self.failed(Subject::default(), error, caller, begun);
+        let Delivery { content, provenance, .. } =
+            self.history.delivery(id).map_err(failed)?.ok_or(ReplayError::NotFound)?;
+        let Content::Notification(notification) = content else {
+            return Err(ReplayError::NotReplayable);
         };
-        let settlement = books.settle(&notification, receipt);
-        if dry_run {
-            books.discard();
-        }
-        (settlement, books.payment(&notification.payment_id).cloned(), books.order(&notification.order_id).cloned())
-    })?;
-    let afterwards = ledger.payment_and_order(&notification.payment_id).map(|stored| {
-        let (payment, (stored, stored_order)) = payment.zip(stored)?;
-        let details = stored.record.map(MethodRecord::into_details).unwrap_or_default();
-        let record = MethodRecord::of(&payment, details);
-        // The delivery may name another order than the payment's, which then has not changed.
-        let order = order.filter(|order| order.id == payment.order_id).unwrap_or(stored_order);
-        Some((RecordedPayment { payment, record }, order))
-    });
-    Ok(Replay { dry_run, settlement, afterwards })
+        let now = self.clock.now();
+        let replayed = self.ledger.amend(&Scope::of_notifications([&notification]), |books| {
+            let provenance = Provenance {
+                delivery_id: next_delivery_id(&*self.clock, now),
+                received_at: now,
+                source: Source::Replay,
+                body_sha256: provenance.body_sha256,
+                key_name: caller.key_name.clone(),
+                request_id: caller.request_id.clone(),
+            };
+            let settlement = books.settle(&notification, provenance);
+            if dry_run {
+                books.discard();
+            }
+            let payment = books.payment(&notification.payment_id).cloned();
+            (settlement, payment, books.order(&notification.order_id).cloned())
+        });
+        let (settlement, payment, order) = replayed.map_err(failed)?;
+        self.observer.replayed(id, &settlement, dry_run, caller, begun.elapsed());
+        let stored = self.history.payment_and_order(&notification.payment_id);
+        let afterwards = stored.map(|stored| Some(with_replayed(stored?, payment?, order)));
+        Ok(Replay { dry_run, settlement, afterwards })
+    }
+}
+
+/// What is stored, with the payment and the order as the replay left them in the books, which a dry run does not store.
+fn with_replayed(
+    (stored, stored_order): (RecordedPayment, Order),
+    payment: ExternalPayment,
+    order: Option<Order>,
+) -> (RecordedPayment, Order) {
+    let details = stored.record.map(MethodRecord::into_details).unwrap_or_default();
+    let record = MethodRecord::of(&payment, details);
+    // The delivery may name another order than the payment's, which then has not changed.
+    let order = order.filter(|order| order.id == payment.order_id).unwrap_or(stored_order);
+    (RecordedPayment { payment, record }, order)
 }
