@@ -3,10 +3,12 @@
 //! memory, small words for payments and notifications, throwaway databases. What only one adapter must do
 //! (its migrations, its corrupt rows, its sessions) is tested beside that adapter.
 
+#![allow(missing_docs, reason = "the names of tests are the facts")]
+
 pub mod fixtures;
 pub mod ledger;
 mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 
-pub use memory::MemoryLedger;
+pub use memory::MemoryStore;

@@ -6,7 +6,7 @@ use url::Url;
 use uuid::Uuid;
 
 /// A database of its own on the server that `TEST_DATABASE_URL` names. It is dropped with this value,
-/// whoever is still connected.
+/// even if others are still connected.
 #[derive(Debug)]
 pub struct ThrowawayDatabase {
     server: Url,
@@ -26,7 +26,7 @@ impl ThrowawayDatabase {
         Self::create_on(server, "")
     }
 
-    /// Makes another one just like this one, to which nobody may be connected.
+    /// Makes another one just like this one, to which there must be no connection.
     ///
     /// # Panics
     /// If that fails.
@@ -36,7 +36,7 @@ impl ThrowawayDatabase {
     }
 
     fn create_on(server: Url, options: &str) -> Self {
-        let name = format!("throwaway_{}", Uuid::now_v7().simple());
+        let name = new_name();
         execute(server.as_str(), &format!("CREATE DATABASE {name} {options}"));
         Self { server, name }
     }
@@ -91,6 +91,11 @@ impl Drop for ThrowawayDatabase {
             let _ = connection.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "test processes that run at once need different names")]
+fn new_name() -> String {
+    format!("throwaway_{}", Uuid::now_v7().simple())
 }
 
 fn connect(url: &str) -> PgConnection {

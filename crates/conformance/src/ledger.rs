@@ -1,32 +1,25 @@
 //! What every [`Ledger`](ports::Ledger) must do. Each fact is a function over a fresh ledger;
-//! [`ledger_contract`](crate::ledger_contract) makes tests of all of them.
+//! [`ledger_conformance`](crate::ledger_conformance) makes tests of all of them.
 
-#[expect(missing_docs, reason = "the names are the facts")]
+pub mod audit_trail;
 pub mod committing;
+pub mod concurrency;
+pub mod leases;
 pub mod migrating;
-#[expect(missing_docs, reason = "the names are the facts")]
 pub mod parking;
-#[expect(missing_docs, reason = "the names are the facts")]
-pub mod racing;
+pub mod round_trip;
 pub mod serializing;
-#[expect(missing_docs, reason = "the names are the facts")]
 pub mod settling;
 pub mod sharing;
-#[expect(missing_docs, reason = "the names are the facts")]
 pub mod sql;
-#[expect(missing_docs, reason = "the names are the facts")]
-pub mod storing;
-#[expect(missing_docs, reason = "the names are the facts")]
-pub mod trail;
-#[expect(missing_docs, reason = "the names are the facts")]
-pub mod watching;
+pub mod stats;
 
 /// Makes a test of every fact. `$fresh` is called for each: it returns a fresh ledger and what has to live as
 /// long as the ledger does.
 #[macro_export]
-macro_rules! ledger_contract {
+macro_rules! ledger_conformance {
     ($fresh:ident) => {
-        $crate::ledger_contract! { $fresh;
+        $crate::ledger_conformance! { $fresh;
             committing {
                 of_identical_completions_at_once_one_counts,
                 what_arrives_during_a_commit_is_committed_together,
@@ -51,7 +44,7 @@ macro_rules! ledger_contract {
                 a_registration_that_is_refused_leaves_everything_waiting,
                 what_contradicts_its_registration_is_rejected_when_it_is_applied,
             }
-            racing {
+            concurrency {
                 overlapping_batches_neither_block_each_other_nor_lose_anything,
                 one_completion_of_many_at_once_counts,
                 of_two_payments_at_once_one_pays_their_order,
@@ -85,7 +78,7 @@ macro_rules! ledger_contract {
                 nothing_to_settle_is_nothing_to_store,
                 any_history_reads_like_the_one_in_memory,
             }
-            storing {
+            round_trip {
                 a_registered_payment_is_read_back_exactly,
                 a_payment_its_record_and_its_order_are_read_back_as_they_now_stand,
                 a_payment_without_a_transaction_keeps_none,
@@ -100,19 +93,28 @@ macro_rules! ledger_contract {
                 a_ledger_that_is_ready_says_so,
                 an_order_shows_its_payments_in_the_order_of_their_registration,
             }
-            trail {
+            audit_trail {
                 entries_are_found_by_any_combination_of_filters,
                 pages_follow_each_other_without_gap_or_overlap,
                 since_means_the_microsecond_of_receipt,
                 a_payment_shows_the_newest_of_a_long_history,
                 pages_of_a_payment_begin_before_it_was_registered,
             }
-            watching {
+            stats {
                 there_is_nothing_to_see_of_an_empty_ledger,
                 a_payment_is_open_until_its_end_is_heard,
                 a_notification_is_parked_until_its_payment_is_registered,
                 money_is_unapplied_until_it_is_refunded,
                 the_newest_callback_counts_whatever_came_of_it,
+            }
+            leases {
+                of_two_holders_one_has_the_lease,
+                a_lease_past_its_end_is_free,
+                a_renewed_lease_ends_as_its_renewal_says,
+                a_released_lease_is_free,
+                a_release_by_another_changes_nothing,
+                leases_of_different_names_are_independent,
+                of_many_holders_at_once_one_gets_the_lease,
             }
         }
     };
@@ -134,12 +136,13 @@ macro_rules! ledger_contract {
 /// Makes a test of every fact about two ledgers over one store. `$fresh` returns both and what has to live as
 /// long as they do.
 #[macro_export]
-macro_rules! shared_ledger_contract {
+macro_rules! shared_ledger_conformance {
     ($fresh:ident) => {
-        $crate::shared_ledger_contract! { $fresh;
+        $crate::shared_ledger_conformance! { $fresh;
             replicas_settle_each_other_s_payments,
             of_identical_completions_on_two_replicas_one_counts,
             a_notification_that_races_its_registration_elsewhere_is_never_lost,
+            replicas_share_leases_and_one_has_each,
         }
     };
     ($fresh:ident; $($fact:ident,)*) => {
@@ -158,11 +161,12 @@ macro_rules! shared_ledger_contract {
 /// Makes a test of every fact about a ledger in an SQL database. `$fresh` returns a fresh ledger and a
 /// [`Database`](crate::ledger::sql::Database) that reaches behind it.
 #[macro_export]
-macro_rules! sql_ledger_contract {
+macro_rules! sql_ledger_conformance {
     ($fresh:ident) => {
-        $crate::sql_ledger_contract! { $fresh;
+        $crate::sql_ledger_conformance! { $fresh;
             a_payment_that_cannot_be_understood_is_corrupt,
             a_record_that_cannot_be_understood_is_corrupt,
+            a_record_is_a_view_of_its_payment,
             an_entry_that_cannot_be_understood_is_corrupt,
             what_waits_and_is_incomplete_goes_on_waiting,
             what_an_earlier_version_parked_is_applied,
@@ -189,18 +193,19 @@ macro_rules! sql_ledger_contract {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn every_fact_is_in_the_contract() {
+    fn every_fact_is_in_the_suite() {
         let contract = include_str!("ledger.rs");
         for group in [
             include_str!("ledger/committing.rs"),
             include_str!("ledger/parking.rs"),
-            include_str!("ledger/racing.rs"),
+            include_str!("ledger/concurrency.rs"),
             include_str!("ledger/settling.rs"),
             include_str!("ledger/sharing.rs"),
             include_str!("ledger/sql.rs"),
-            include_str!("ledger/storing.rs"),
-            include_str!("ledger/trail.rs"),
-            include_str!("ledger/watching.rs"),
+            include_str!("ledger/round_trip.rs"),
+            include_str!("ledger/audit_trail.rs"),
+            include_str!("ledger/stats.rs"),
+            include_str!("ledger/leases.rs"),
         ] {
             let facts = group.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
             for fact in facts {

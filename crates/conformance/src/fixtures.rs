@@ -6,17 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    Currency, Delivery, DeliveryId, MethodName, Money, Notification, OrderId, Outcome, Payload, PaymentId,
-    PaymentMethod, PaymentStatus, Receipt, RecordDetails, Registration, Report, Settlement, Source, TransactionId,
+    Cancellation, Currency, Delivery, DeliveryId, MethodName, Money, Notification, OrderId, Outcome, Payload,
+    PaymentId, PaymentMethod, PaymentStatus, Provenance, RecordDetails, Registration, Report, Settlement, Source,
+    TransactionId,
 };
-use ports::{Clock, DeliveryFilter, Keys, Ledger, LedgerError, OrderHistory, PaymentHistory};
-use usecases::{Callback, Caller, Reading, Registered, register_payment};
+use ports::{Clock, DeliveryFilter, LedgerError, LedgerExt as _, OrderHistory, PaymentHistory, Scope, Store};
+use usecases::{Callback, Caller, Observed, Observer, ParsedBody, Registered, UseCases};
 use uuid::Uuid;
 
 /// A report of full completion.
 pub const COMPLETED: Report = Report::Reached(PaymentStatus::Completed);
 
-/// A clock that stands still.
+/// A clock that always tells the same time.
 #[derive(Debug, Clone, Copy)]
 pub struct FixedClock(pub DateTime<Utc>);
 
@@ -112,11 +113,11 @@ pub fn partial_refund(payment: &str, order: &str, sent_at_second: i64) -> Notifi
 /// A callback received at this time. No two receipts have the same id; of one millisecond, the later made
 /// has the greater.
 #[must_use]
-pub fn receipt(received_at: DateTime<Utc>) -> Receipt {
+pub fn provenance(received_at: DateTime<Utc>) -> Provenance {
     static MADE: AtomicU64 = AtomicU64::new(1);
     let first = DeliveryId::first_at(received_at).0.as_u128();
     let number = u128::from(MADE.fetch_add(1, Ordering::Relaxed));
-    Receipt {
+    Provenance {
         delivery_id: DeliveryId(Uuid::from_u128(first + number)),
         received_at,
         source: Source::Callback,
@@ -130,33 +131,67 @@ pub fn receipt(received_at: DateTime<Utc>) -> Receipt {
 #[must_use]
 pub fn callback(notification: Notification, second: i64) -> Callback {
     Callback {
-        reading: Reading::Valid(notification),
+        body: ParsedBody::Valid(notification),
         received_at: at(second),
         body_sha256: [0; 32],
         caller: Caller::default(),
     }
 }
 
+/// The use cases on this store, at this time.
+#[must_use]
+pub fn use_cases(store: &Arc<dyn Store>, now: DateTime<Utc>) -> UseCases {
+    observed_use_cases(store, now, Arc::new(()))
+}
+
+/// The same, observed.
+#[must_use]
+pub fn observed_use_cases(store: &Arc<dyn Store>, now: DateTime<Utc>, observer: Arc<dyn Observer>) -> UseCases {
+    let (ledger, history) = (Arc::clone(store), Arc::clone(store));
+    UseCases { ledger, history, clock: Arc::new(FixedClock(now)), observer }
+}
+
 /// Registers at this second and applies what has waited.
 ///
 /// # Errors
 /// Those of the ledger.
-pub fn try_register(ledger: &dyn Ledger, registration: &Registration, second: i64) -> Result<Registered, LedgerError> {
-    register_payment(ledger, &FixedClock(at(second)), registration, &Caller::default())
+pub fn try_register(
+    store: &Arc<dyn Store>,
+    registration: &Registration,
+    second: i64,
+) -> Result<Registered, LedgerError> {
+    use_cases(store, at(second)).register_payment(registration, &Caller::default()).map_err(|Observed(error)| error)
 }
 
 /// As [`try_register`], of a ledger that does it.
-pub fn register(ledger: &dyn Ledger, registration: &Registration, second: i64) -> Registered {
-    try_register(ledger, registration, second).expect("a ledger that registers")
+pub fn register(store: &Arc<dyn Store>, registration: &Registration, second: i64) -> Registered {
+    try_register(store, registration, second).expect("a ledger that registers")
+}
+
+/// Cancels this order at this second.
+///
+/// # Errors
+/// Those of the ledger.
+pub fn try_cancel(store: &Arc<dyn Store>, id: &str, second: i64) -> Result<Cancellation, LedgerError> {
+    let cancelled = use_cases(store, at(second)).cancel_order(&order_id(id), &Caller::default());
+    cancelled.map(|cancelled| cancelled.outcome).map_err(|Observed(error)| error)
+}
+
+/// As [`try_cancel`], of a ledger that does it.
+pub fn cancel(store: &Arc<dyn Store>, id: &str, second: i64) -> Cancellation {
+    try_cancel(store, id, second).expect("a ledger that cancels")
 }
 
 /// Settles these notifications in one amend, as received with these receipts.
 ///
 /// # Errors
 /// Those of the ledger.
-pub fn settle_as(ledger: &dyn Ledger, received: &[(Notification, Receipt)]) -> Result<Vec<Settlement>, LedgerError> {
-    ledger.amend(&Keys::of_notifications(received.iter().map(|(notification, _)| notification)), |books| {
-        received.iter().map(|(notification, receipt)| books.settle(notification, receipt.clone())).collect()
+pub fn settle_as(
+    store: &Arc<dyn Store>,
+    received: &[(Notification, Provenance)],
+) -> Result<Vec<Settlement>, LedgerError> {
+    store.amend(&Scope::of_notifications(received.iter().map(|(notification, _)| notification)), |books| {
+        received.iter().map(|(notification, provenance)| books.settle(notification, provenance.clone())).collect()
     })
 }
 
@@ -165,23 +200,23 @@ pub fn settle_as(ledger: &dyn Ledger, received: &[(Notification, Receipt)]) -> R
 /// # Errors
 /// Those of the ledger.
 pub fn try_settle(
-    ledger: &dyn Ledger,
+    store: &Arc<dyn Store>,
     notifications: &[Notification],
     second: i64,
 ) -> Result<Vec<Outcome>, LedgerError> {
-    let received: Vec<_> = notifications.iter().map(|each| (each.clone(), receipt(at(second)))).collect();
-    Ok(outcomes(&settle_as(ledger, &received)?))
+    let received: Vec<_> = notifications.iter().map(|each| (each.clone(), provenance(at(second)))).collect();
+    Ok(outcomes(&settle_as(store, &received)?))
 }
 
 /// As [`try_settle`], of a ledger that does it.
-pub fn settle(ledger: &dyn Ledger, notifications: &[Notification], second: i64) -> Vec<Outcome> {
-    try_settle(ledger, notifications, second).expect("a ledger that settles")
+pub fn settle(store: &Arc<dyn Store>, notifications: &[Notification], second: i64) -> Vec<Outcome> {
+    try_settle(store, notifications, second).expect("a ledger that settles")
 }
 
 /// Notes a callback of which only this could be read.
-pub fn note_invalid(ledger: &dyn Ledger, payload: &Payload, reason: &str, receipt: &Receipt) -> Delivery {
-    let note = |books: &mut domain::Books| books.note_invalid(payload.clone(), reason.to_owned(), receipt.clone());
-    ledger.amend(&Keys::default(), note).expect("a ledger that notes").delivery
+pub fn note_invalid(store: &Arc<dyn Store>, payload: &Payload, reason: &str, provenance: &Provenance) -> Delivery {
+    let note = |books: &mut domain::Books| books.note_invalid(payload.clone(), reason.to_owned(), provenance.clone());
+    store.amend(&Scope::default(), note).expect("a ledger that notes").delivery
 }
 
 /// What came of each.
@@ -198,20 +233,20 @@ pub fn count<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>, wanted: &Outco
 
 /// A payment that is registered.
 #[must_use]
-pub fn payment(ledger: &dyn Ledger, id: &str) -> PaymentHistory {
-    ledger.payment(&payment_id(id)).expect("a ledger that reads").expect("a registered payment")
+pub fn payment(store: &Arc<dyn Store>, id: &str) -> PaymentHistory {
+    store.payment(&payment_id(id)).expect("a ledger that reads").expect("a registered payment")
 }
 
 /// An order that exists.
 #[must_use]
-pub fn order(ledger: &dyn Ledger, id: &str) -> OrderHistory {
-    ledger.order(&order_id(id)).expect("a ledger that reads").expect("an existing order")
+pub fn order(store: &Arc<dyn Store>, id: &str) -> OrderHistory {
+    store.order(&order_id(id)).expect("a ledger that reads").expect("an existing order")
 }
 
 /// Audit entries, newest first.
 #[must_use]
-pub fn deliveries(ledger: &dyn Ledger, filter: &DeliveryFilter) -> Vec<Delivery> {
-    ledger.deliveries(filter).expect("a ledger that reads")
+pub fn deliveries(store: &Arc<dyn Store>, filter: &DeliveryFilter) -> Vec<Delivery> {
+    store.deliveries(filter).expect("a ledger that reads")
 }
 
 /// Any audit entries, up to a thousand.

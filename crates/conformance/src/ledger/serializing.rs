@@ -6,15 +6,16 @@ use std::thread;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Cancellation, Event, Notification, OrderId, Outcome, PaymentStatus, Receipt, Registration, RegistrationOutcome,
+    Cancellation, Event, Notification, OrderId, Outcome, PaymentStatus, Provenance, Registration, RegistrationOutcome,
     Report, Settlement,
 };
-use ports::{Ledger, OrderHistory};
-use usecases::{Caller, cancel_order, register_payment};
+use ports::{OrderHistory, Store};
+use usecases::Caller;
 
-use crate::MemoryLedger;
+use crate::MemoryStore;
 use crate::fixtures::{
-    FixedClock, at_micros, completion, money, notification, order_id, partial_refund, receipt, registration, settle_as,
+    at_micros, completion, money, notification, order_id, partial_refund, provenance, registration, settle_as,
+    use_cases,
 };
 
 /// Each round is about two orders and three payments.
@@ -34,7 +35,7 @@ pub fn event_words(event: &Event) -> String {
 /// Something that is done with a ledger.
 #[derive(Debug, Clone)]
 enum Act {
-    Settle(Box<Notification>, Box<Receipt>),
+    Settle(Box<Notification>, Box<Provenance>),
     Register(Box<Registration>, DateTime<Utc>),
     Cancel(OrderId, DateTime<Utc>),
 }
@@ -77,18 +78,19 @@ impl Answer {
 }
 
 /// Does these things, those that are to be settled in one transaction.
-fn perform(ledger: &dyn Ledger, acts: &[Act]) -> Vec<Answer> {
+fn perform(ledger: &Arc<dyn Store>, acts: &[Act]) -> Vec<Answer> {
     if let [Act::Register(registration, now)] = acts {
-        let registered = register_payment(ledger, &FixedClock(*now), registration, &Caller::default());
+        let registered = use_cases(ledger, *now).register_payment(registration, &Caller::default());
         let registered = registered.expect("a ledger that registers");
         return vec![Answer::Registered(registered.outcome, registered.applied.iter().map(Settled::from).collect())];
     }
     if let [Act::Cancel(order_id, now)] = acts {
-        let cancelled = cancel_order(ledger, &FixedClock(*now), order_id).expect("a ledger that cancels");
+        let cancelled =
+            use_cases(ledger, *now).cancel_order(order_id, &Caller::default()).expect("a ledger that cancels").outcome;
         return vec![Answer::Cancelled(cancelled)];
     }
     let received = acts.iter().map(|act| match act {
-        Act::Settle(notification, receipt) => ((**notification).clone(), (**receipt).clone()),
+        Act::Settle(notification, provenance) => ((**notification).clone(), (**provenance).clone()),
         Act::Register(..) | Act::Cancel(..) => panic!("a batch holds notifications alone"),
     });
     let settled = settle_as(ledger, &received.collect::<Vec<_>>()).expect("a ledger that settles");
@@ -103,7 +105,7 @@ struct History {
     end: Vec<Option<OrderHistory>>,
 }
 
-fn standing(ledger: &dyn Ledger, orders: &[OrderId]) -> Vec<Option<OrderHistory>> {
+fn standing(ledger: &(impl ports::History + ?Sized), orders: &[OrderId]) -> Vec<Option<OrderHistory>> {
     orders.iter().map(|id| ledger.order(id).expect("a ledger that reads")).collect()
 }
 
@@ -111,14 +113,14 @@ impl History {
     /// Whether the acts, one after the other in some order, bring the same answers, the same events in their order and
     /// the same end, by the domain's rule.
     fn is_serial(&self) -> bool {
-        self.has_order(&MemoryLedger::default(), (0..self.acts.len()).collect(), &mut HashSet::new())
+        self.has_order(&MemoryStore::default(), (0..self.acts.len()).collect(), &mut HashSet::new())
     }
 
     /// Whether what is left has such an order after what `model` has seen. Those without an effect come as early as they
     /// can: moved there from a later place they change nothing for the others.
     fn has_order(
         &self,
-        model: &MemoryLedger,
+        model: &MemoryStore,
         mut left: Vec<usize>,
         dead_ends: &mut HashSet<(Vec<usize>, String)>,
     ) -> bool {
@@ -156,12 +158,14 @@ impl History {
     }
 
     /// The model after this act, if that brings the same answer and the next events.
-    fn after(&self, model: &MemoryLedger, act: usize) -> Option<MemoryLedger> {
+    fn after(&self, model: &MemoryStore, act: usize) -> Option<MemoryStore> {
         let (act, answer) = &self.acts[act];
-        let model = model.clone();
-        let same = perform(&model, std::slice::from_ref(act)) == std::slice::from_ref(answer);
+        let model = Arc::new(model.clone());
+        let store: Arc<dyn Store> = Arc::clone(&model) as _;
+        let same = perform(&store, std::slice::from_ref(act)) == std::slice::from_ref(answer);
+        drop(store);
         let told: Vec<String> = model.events().iter().map(event_words).collect();
-        (same && self.events.starts_with(&told)).then_some(model)
+        (same && self.events.starts_with(&told)).then(|| Arc::unwrap_or_clone(model))
     }
 }
 
@@ -209,7 +213,7 @@ fn acts_of_round(round: usize, numbers: &mut Numbers) -> Vec<Act> {
             (2, reached(PaymentStatus::Refunded)),
             (3, reached(PaymentStatus::Refunded)),
         ] {
-            staged.push((stage, Act::Settle(said.into(), receipt(now()).into())));
+            staged.push((stage, Act::Settle(said.into(), provenance(now()).into())));
         }
     }
     for order in &orders {
@@ -231,7 +235,7 @@ fn transactions(acts: &[Act]) -> impl Iterator<Item = &[Act]> {
 ///
 /// # Panics
 /// If there is no such order.
-pub fn check_serializability(ledgers: &[Arc<dyn Ledger>], events: &dyn Fn() -> Vec<String>) {
+pub fn check_serializability(ledgers: &[Arc<dyn Store>], events: &dyn Fn() -> Vec<String>) {
     let mut numbers = Numbers(7);
     let rounds: Vec<Vec<Act>> = (0..ROUNDS).map(|round| acts_of_round(round, &mut numbers)).collect();
     let histories: Vec<Mutex<Vec<(Act, Answer)>>> = rounds.iter().map(|_| Mutex::default()).collect();
@@ -240,7 +244,7 @@ pub fn check_serializability(ledgers: &[Arc<dyn Ledger>], events: &dyn Fn() -> V
         for thread in 0..THREADS {
             let (rounds, histories, start) = (&rounds, &histories, &start);
             scope.spawn(move || {
-                let ledger = &*ledgers[thread % ledgers.len()];
+                let ledger = &ledgers[thread % ledgers.len()];
                 for (acts, history) in rounds.iter().zip(histories) {
                     let own: Vec<Act> = acts.iter().skip(thread).step_by(THREADS).cloned().collect();
                     start.wait();
@@ -273,15 +277,16 @@ mod tests {
 
     /// What these acts leave in a fresh ledger, one after the other.
     fn history(acts: Vec<Act>) -> History {
-        let ledger = MemoryLedger::default();
-        let acts = acts.into_iter().map(|act| (act.clone(), perform(&ledger, &[act]).remove(0))).collect();
+        let ledger = Arc::new(MemoryStore::default());
+        let store: Arc<dyn Store> = Arc::clone(&ledger) as _;
+        let acts = acts.into_iter().map(|act| (act.clone(), perform(&store, &[act]).remove(0))).collect();
         let orders = vec![order_id("o")];
-        let end = standing(&ledger, &orders);
+        let end = standing(&*ledger, &orders);
         History { acts, events: ledger.events().iter().map(event_words).collect(), orders, end }
     }
 
     fn refunded_in_part_and_in_full() -> History {
-        let settle = |said: Notification, micros| Act::Settle(said.into(), receipt(at_micros(micros)).into());
+        let settle = |said: Notification, micros| Act::Settle(said.into(), provenance(at_micros(micros)).into());
         history(vec![
             Act::Register(registration("p", "o").into(), at_micros(0)),
             settle(completion("p", "o"), 1),
