@@ -10,14 +10,14 @@ use crate::{DeliveryRow, OrderRow, PartialRefundRow, PaymentRow, StorageError};
 /// The keys that the database has given to payments and orders. Tables refer to each other by them; the domain knows
 /// ids alone.
 #[derive(Debug, Default)]
-pub struct SurrogateKeys {
+pub struct RowIds {
     /// Those of payments.
     pub payments: HashMap<PaymentId, i64>,
     /// Those of orders.
     pub orders: HashMap<OrderId, i64>,
 }
 
-impl SurrogateKeys {
+impl RowIds {
     /// That of this payment.
     ///
     /// # Errors
@@ -43,9 +43,9 @@ pub fn open_books(
     payment_rows: Vec<(i64, PaymentRow, OrderRow)>,
     order_rows: Vec<(i64, OrderRow)>,
     partial_refunds: Vec<PartialRefundRow>,
-    waiting: Vec<DeliveryRow>,
-) -> Result<(Books, SurrogateKeys), StorageError> {
-    let mut keys = SurrogateKeys::default();
+    parked: Vec<DeliveryRow>,
+) -> Result<(Books, RowIds), StorageError> {
+    let mut keys = RowIds::default();
     let mut payments: Vec<ExternalPayment> = Vec::with_capacity(payment_rows.len());
     let mut orders: Vec<Order> = Vec::with_capacity(payment_rows.len() + order_rows.len());
     for (order_key, row) in order_rows {
@@ -61,5 +61,5 @@ pub fn open_books(
         payments.push(payment);
         orders.push(order);
     }
-    Ok((Books::open(payments, orders, read_all(partial_refunds)?, read_all(waiting)?), keys))
+    Ok((Books::open(payments, orders, read_all(partial_refunds)?, read_all(parked)?), keys))
 }

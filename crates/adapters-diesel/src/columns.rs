@@ -10,7 +10,7 @@ use diesel::pg::{Pg, PgValue};
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{Text, Timestamptz};
 use diesel::sqlite::Sqlite;
-use domain::DeliveryId;
+use uuid::Uuid;
 
 /// The SQL types of these columns.
 pub mod sql_types {
@@ -20,76 +20,76 @@ pub mod sql_types {
     /// A point in time: `timestamptz` in Postgres; sortable text in SQLite.
     #[derive(Debug, Clone, Copy, SqlType, QueryId)]
     #[diesel(postgres_type(oid = 1184, array_oid = 1185), sqlite_type(name = "Text"))]
-    pub struct Moment;
+    pub struct PortableTimestamp;
 
     /// A UUID: `uuid` in Postgres; text in SQLite.
     #[derive(Debug, Clone, Copy, SqlType, QueryId)]
     #[diesel(postgres_type(oid = 2950, array_oid = 2951), sqlite_type(name = "Text"))]
-    pub struct Identifier;
+    pub struct PortableUuid;
 }
 
-use sql_types::{Identifier, Moment};
+use sql_types::{PortableTimestamp, PortableUuid};
 
 /// A point in time as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
-#[diesel(sql_type = Moment)]
-pub struct At(pub DateTime<Utc>);
+#[diesel(sql_type = PortableTimestamp)]
+pub struct StoredTime(pub DateTime<Utc>);
 
-impl ToSql<Moment, Pg> for At {
+impl ToSql<PortableTimestamp, Pg> for StoredTime {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         ToSql::<Timestamptz, Pg>::to_sql(&self.0, out)
     }
 }
 
-impl FromSql<Moment, Pg> for At {
+impl FromSql<PortableTimestamp, Pg> for StoredTime {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         FromSql::<Timestamptz, Pg>::from_sql(value).map(Self)
     }
 }
 
 // RFC 3339 with a space, as Diesel writes times in SQLite, without its interpreting a format for each.
-impl ToSql<Moment, Sqlite> for At {
+impl ToSql<PortableTimestamp, Sqlite> for StoredTime {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
         out.set_value(self.0.to_rfc3339_opts(SecondsFormat::AutoSi, false).replacen('T', " ", 1));
         Ok(IsNull::No)
     }
 }
 
-impl FromSql<Moment, Sqlite> for At {
+impl FromSql<PortableTimestamp, Sqlite> for StoredTime {
     fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
         let text = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
         Ok(Self(DateTime::parse_from_rfc3339(&text)?.to_utc()))
     }
 }
 
-/// A delivery's id as it is stored.
+/// A UUID as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
-#[diesel(sql_type = Identifier)]
-pub struct Key(pub DeliveryId);
+#[diesel(sql_type = PortableUuid)]
+pub struct StoredUuid(pub Uuid);
 
-impl ToSql<Identifier, Pg> for Key {
+impl ToSql<PortableUuid, Pg> for StoredUuid {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        out.write_all(self.0.0.as_bytes())?;
+        out.write_all(self.0.as_bytes())?;
         Ok(IsNull::No)
     }
 }
 
-impl FromSql<Identifier, Pg> for Key {
+impl FromSql<PortableUuid, Pg> for StoredUuid {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        Ok(Self(DeliveryId(uuid::Uuid::from_slice(value.as_bytes())?)))
+        Ok(Self(Uuid::from_slice(value.as_bytes())?))
     }
 }
 
-impl ToSql<Identifier, Sqlite> for Key {
+impl ToSql<PortableUuid, Sqlite> for StoredUuid {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
         out.set_value(self.0.to_string());
         Ok(IsNull::No)
     }
 }
 
-impl FromSql<Identifier, Sqlite> for Key {
+impl FromSql<PortableUuid, Sqlite> for StoredUuid {
     fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
         let text = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
-        DeliveryId::parse(&text).map(Self).ok_or_else(|| "not a UUID".into())
+        Ok(Self(Uuid::try_parse(&text)?))
     }
 }

@@ -58,7 +58,7 @@ pub fn build_pool<M: ManageConnection>(
         .min_idle(Some(1))
         .connection_timeout(options.patience)
         .test_on_check_out(true)
-        // What goes wrong is told to whoever waits for the connection.
+        // The caller that waits for the connection gets the error.
         .error_handler(Box::new(NopErrorHandler))
         .connection_customizer(Box::new(customizer))
         .build_unchecked(manager)

@@ -33,7 +33,7 @@ pub enum StorageError {
     /// What was decided without locks rests on a row that it does not write: a change to it would go unnoticed.
     #[error("the decision rests on rows that are not locked")]
     RestsOnUnlocked,
-    /// A payment or an order is not there to be looked at.
+    /// A payment or order that was expected is not registered.
     #[error("a payment or its order is not registered")]
     Unregistered,
 }

@@ -1,22 +1,22 @@
 //! Rows as they are stored, and what they mean to the domain. Each is mapped field by field, so that a new
-//! column or a new field does not compile until somebody has decided about it.
+//! column or a new field does not compile until it is mapped.
 
 use std::str::FromStr;
 
 use diesel::prelude::*;
 use domain::{
-    Content, Currency, Delivery, Event, ExternalPayment, InvoiceNumber, KeyName, MethodName, MethodRecord, Money,
-    Order, OrderId, Outcome, OutcomeKind, ParkedNotification, PartialRefund, Payload, PaymentId, PaymentMethod,
-    Receipt, RedirectUrl, RequestId, TransactionId, UserId,
+    Content, Currency, Delivery, DeliveryId, Event, ExternalPayment, InvoiceNumber, KeyName, MethodName, MethodRecord,
+    Money, Order, OrderId, Outcome, OutcomeKind, ParkedNotification, PartialRefund, Payload, PaymentId, Provenance,
+    RecordDetails, RedirectUrl, RequestId, TransactionId, UserId,
 };
 use ports::RecordedPayment;
 use sha2::{Digest as _, Sha256};
 
 use crate::schema::{
-    deliveries, events, external_payments, inner_payments, invoice_payments, open_payments, orders, parked_deliveries,
-    partial_refunds, paypal_payments, webpay_payments,
+    deliveries, events, external_payments, inner_payment_details, invoice_payment_details, open_payments, orders,
+    parked_deliveries, partial_refunds,
 };
-use crate::{At, Key, StorageError, SurrogateKeys};
+use crate::{RowIds, StorageError, StoredTime, StoredUuid};
 
 type Parsed<T> = Result<T, StorageError>;
 
@@ -33,7 +33,7 @@ fn parse_some<T, E>(
     value.map(|value| parse(what, value, parser)).transpose()
 }
 
-/// As [`parse_some`], for what may be somebody's own and must not be shown.
+/// As [`parse_some`], for personal data, which must not be shown.
 fn parse_private<T, E>(
     what: &'static str,
     value: Option<String>,
@@ -55,16 +55,15 @@ fn money(what: &'static str, amount_minor: i64, currency: String) -> Parsed<Mone
 /// A row of `orders` without its key, which the database gives.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = orders, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct OrderRow {
     pub order_id: String,
     pub amount_minor: i64,
     pub currency: String,
     pub status: String,
     pub paid_by: Option<String>,
-    pub paid_at: Option<At>,
-    pub created_at: At,
-    pub updated_at: At,
+    pub paid_at: Option<StoredTime>,
+    pub created_at: StoredTime,
+    pub updated_at: StoredTime,
 }
 
 impl From<Order> for OrderRow {
@@ -76,9 +75,9 @@ impl From<Order> for OrderRow {
             currency: price.currency().to_string(),
             status: status.to_string(),
             paid_by: paid_by.map(|id| id.to_string()),
-            paid_at: paid_at.map(At),
-            created_at: At(created_at),
-            updated_at: At(updated_at),
+            paid_at: paid_at.map(StoredTime),
+            created_at: StoredTime(created_at),
+            updated_at: StoredTime(updated_at),
         }
     }
 }
@@ -102,13 +101,12 @@ impl TryFrom<OrderRow> for Order {
 
 /// What settling changes in a row of `orders`.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct OrderChange {
     pub order_key: i64,
     pub status: String,
     pub paid_by: Option<String>,
-    pub paid_at: Option<At>,
-    pub updated_at: At,
+    pub paid_at: Option<StoredTime>,
+    pub updated_at: StoredTime,
 }
 
 impl OrderChange {
@@ -116,13 +114,13 @@ impl OrderChange {
     ///
     /// # Errors
     /// [`StorageError::Unregistered`] if its key is unknown.
-    pub fn new(order: &Order, keys: &SurrogateKeys) -> Parsed<Self> {
+    pub fn new(order: &Order, keys: &RowIds) -> Parsed<Self> {
         Ok(Self {
             order_key: keys.order(&order.id)?,
             status: order.status.to_string(),
             paid_by: order.paid_by.as_ref().map(ToString::to_string),
-            paid_at: order.paid_at.map(At),
-            updated_at: At(order.updated_at),
+            paid_at: order.paid_at.map(StoredTime),
+            updated_at: StoredTime(order.updated_at),
         })
     }
 }
@@ -130,7 +128,6 @@ impl OrderChange {
 /// A row of `external_payments` without its key, which the database gives.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = external_payments, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct PaymentRow {
     pub payment_id: String,
     pub order_key: i64,
@@ -140,9 +137,9 @@ pub struct PaymentRow {
     pub status: String,
     pub redirect_url: Option<String>,
     pub transaction_id: Option<String>,
-    pub created_at: At,
-    pub updated_at: At,
-    pub paid_at: Option<At>,
+    pub created_at: StoredTime,
+    pub updated_at: StoredTime,
+    pub paid_at: Option<StoredTime>,
 }
 
 impl PaymentRow {
@@ -150,7 +147,7 @@ impl PaymentRow {
     ///
     /// # Errors
     /// [`StorageError::Unregistered`] if the key of its order is unknown.
-    pub fn new(payment: ExternalPayment, keys: &SurrogateKeys) -> Parsed<Self> {
+    pub fn new(payment: ExternalPayment, keys: &RowIds) -> Parsed<Self> {
         let ExternalPayment {
             id,
             order_id,
@@ -172,9 +169,9 @@ impl PaymentRow {
             status: status.to_string(),
             redirect_url: redirect_url.map(|url| url.to_string()),
             transaction_id: transaction_id.map(|id| id.to_string()),
-            created_at: At(created_at),
-            updated_at: At(updated_at),
-            paid_at: paid_at.map(At),
+            created_at: StoredTime(created_at),
+            updated_at: StoredTime(updated_at),
+            paid_at: paid_at.map(StoredTime),
         })
     }
 
@@ -210,13 +207,12 @@ impl PaymentRow {
 
 /// What settling changes in a row of `external_payments`.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct PaymentChange {
     pub payment_key: i64,
     pub status: String,
     pub transaction_id: Option<String>,
-    pub updated_at: At,
-    pub paid_at: Option<At>,
+    pub updated_at: StoredTime,
+    pub paid_at: Option<StoredTime>,
 }
 
 impl PaymentChange {
@@ -224,13 +220,13 @@ impl PaymentChange {
     ///
     /// # Errors
     /// [`StorageError::Unregistered`] if its key is unknown.
-    pub fn new(payment: &ExternalPayment, keys: &SurrogateKeys) -> Parsed<Self> {
+    pub fn new(payment: &ExternalPayment, keys: &RowIds) -> Parsed<Self> {
         Ok(Self {
             payment_key: keys.payment(&payment.id)?,
             status: payment.status.to_string(),
             transaction_id: payment.transaction_id.as_ref().map(ToString::to_string),
-            updated_at: At(payment.updated_at),
-            paid_at: payment.paid_at.map(At),
+            updated_at: StoredTime(payment.updated_at),
+            paid_at: payment.paid_at.map(StoredTime),
         })
     }
 }
@@ -238,168 +234,73 @@ impl PaymentChange {
 /// A row of `open_payments`.
 #[derive(Debug, Clone, Insertable)]
 #[diesel(table_name = open_payments, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct OpenRow {
-    pub created_at: At,
+    pub created_at: StoredTime,
     pub payment_key: i64,
 }
 
 impl OpenRow {
-    /// The row of a payment whose end is still to be heard of.
+    /// The row of a payment that is pending or processing.
     ///
     /// # Errors
     /// [`StorageError::Unregistered`] if its key is unknown.
-    pub fn new(payment: &ExternalPayment, keys: &SurrogateKeys) -> Parsed<Self> {
-        Ok(Self { created_at: At(payment.created_at), payment_key: keys.payment(&payment.id)? })
+    pub fn new(payment: &ExternalPayment, keys: &RowIds) -> Parsed<Self> {
+        Ok(Self { created_at: StoredTime(payment.created_at), payment_key: keys.payment(&payment.id)? })
     }
 }
 
-/// A row of `paypal_payments`.
+/// A row of `inner_payment_details`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = paypal_payments, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
-pub struct PaypalRow {
+#[diesel(table_name = inner_payment_details)]
+pub struct InnerDetailsRow {
     pub payment_key: i64,
-    pub status: String,
-    pub transaction_id: Option<String>,
+    pub user_id: String,
 }
 
-/// A row of `webpay_payments`.
+/// A row of `invoice_payment_details`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = webpay_payments, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
-pub struct WebpayRow {
+#[diesel(table_name = invoice_payment_details)]
+pub struct InvoiceDetailsRow {
     pub payment_key: i64,
-    pub status: String,
-    pub transaction_id: Option<String>,
+    pub invoice_number: String,
 }
 
-/// A row of `inner_payments`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = inner_payments, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
-pub struct InnerRow {
-    pub payment_key: i64,
-    pub status: String,
-    pub user_id: Option<String>,
+/// The rows of these details of the payment with this key, as far as there are values.
+#[must_use]
+pub fn details_rows(payment_key: i64, details: RecordDetails) -> (Option<InnerDetailsRow>, Option<InvoiceDetailsRow>) {
+    let RecordDetails { invoice_number, user_id } = details;
+    (
+        user_id.map(|id| InnerDetailsRow { payment_key, user_id: id.to_string() }),
+        invoice_number.map(|number| InvoiceDetailsRow { payment_key, invoice_number: number.to_string() }),
+    )
 }
 
-/// A row of `invoice_payments`.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = invoice_payments, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
-pub struct InvoiceRow {
-    pub payment_key: i64,
-    pub status: String,
-    pub invoice_number: Option<String>,
-    pub receipt: Option<String>,
-}
-
-/// A row of the table that its payment's method keeps.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the names are the providers' own")]
-pub enum RecordRow {
-    Paypal(PaypalRow),
-    Webpay(WebpayRow),
-    Inner(InnerRow),
-    Invoice(InvoiceRow),
-}
-
-impl RecordRow {
-    /// The row of the record of the payment with this key.
-    #[must_use]
-    pub fn new(payment_key: i64, record: MethodRecord) -> Self {
-        match record {
-            MethodRecord::Paypal { status, transaction_id } => Self::Paypal(PaypalRow {
-                payment_key,
-                status: status.to_string(),
-                transaction_id: transaction_id.map(|id| id.to_string()),
-            }),
-            MethodRecord::Webpay { status, transaction_id } => Self::Webpay(WebpayRow {
-                payment_key,
-                status: status.to_string(),
-                transaction_id: transaction_id.map(|id| id.to_string()),
-            }),
-            MethodRecord::Inner { status, user_id } => Self::Inner(InnerRow {
-                payment_key,
-                status: status.to_string(),
-                user_id: user_id.map(|id| id.to_string()),
-            }),
-            MethodRecord::Invoice { status, number, receipt } => Self::Invoice(InvoiceRow {
-                payment_key,
-                status: status.to_string(),
-                invoice_number: number.map(|number| number.to_string()),
-                receipt: receipt.map(|id| id.to_string()),
-            }),
-        }
-    }
-}
-
-/// A payment's row with those of the methods' tables; at most one of them is there.
-pub type RecordedRow = (PaymentRow, Option<PaypalRow>, Option<WebpayRow>, Option<InnerRow>, Option<InvoiceRow>);
+/// A payment's row with what its method knows beyond it.
+pub type RecordedRow = (PaymentRow, Option<InnerDetailsRow>, Option<InvoiceDetailsRow>);
 
 /// A payment for the order with this id, with its method's record.
 ///
 /// # Errors
-/// [`StorageError::Corrupt`], also when the method's record is not there.
+/// [`StorageError::Corrupt`].
 pub fn recorded_payment(row: RecordedRow, order_id: OrderId) -> Parsed<RecordedPayment> {
-    let (payment, paypal, webpay, inner, invoice) = row;
+    let (payment, inner, invoice) = row;
     let payment = payment.payment(order_id)?;
-    let missing = || missing_record([&payment.id]);
-    let transaction = |what, value| parse_some(what, value, TransactionId::parse);
-    let record = match payment.method {
-        PaymentMethod::Paypal => {
-            let PaypalRow { payment_key: _, status, transaction_id } = paypal.ok_or_else(missing)?;
-            Some(MethodRecord::Paypal {
-                status: parse("paypal_payments.status", status, FromStr::from_str)?,
-                transaction_id: transaction("paypal_payments.transaction_id", transaction_id)?,
-            })
-        }
-        PaymentMethod::Webpay => {
-            let WebpayRow { payment_key: _, status, transaction_id } = webpay.ok_or_else(missing)?;
-            Some(MethodRecord::Webpay {
-                status: parse("webpay_payments.status", status, FromStr::from_str)?,
-                transaction_id: transaction("webpay_payments.transaction_id", transaction_id)?,
-            })
-        }
-        PaymentMethod::Inner => {
-            let InnerRow { payment_key: _, status, user_id } = inner.ok_or_else(missing)?;
-            Some(MethodRecord::Inner {
-                status: parse("inner_payments.status", status, FromStr::from_str)?,
-                user_id: parse_private("inner_payments.user_id", user_id, UserId::parse)?,
-            })
-        }
-        PaymentMethod::Invoice => {
-            let InvoiceRow { payment_key: _, status, invoice_number, receipt } = invoice.ok_or_else(missing)?;
-            Some(MethodRecord::Invoice {
-                status: parse("invoice_payments.status", status, FromStr::from_str)?,
-                number: parse_some("invoice_payments.invoice_number", invoice_number, InvoiceNumber::parse)?,
-                receipt: transaction("invoice_payments.receipt", receipt)?,
-            })
-        }
-        PaymentMethod::Card
-        | PaymentMethod::Stripe
-        | PaymentMethod::Payu
-        | PaymentMethod::Fiobanka
-        | PaymentMethod::Comgate => None,
+    let user_id = inner.map(|InnerDetailsRow { payment_key: _, user_id }| user_id);
+    let number = invoice.map(|InvoiceDetailsRow { payment_key: _, invoice_number }| invoice_number);
+    let details = RecordDetails {
+        invoice_number: parse_some("invoice_payment_details.invoice_number", number, InvoiceNumber::parse)?,
+        user_id: parse_private("inner_payment_details.user_id", user_id, UserId::parse)?,
     };
+    let record = MethodRecord::of(&payment, details);
     Ok(RecordedPayment { payment, record })
-}
-
-/// That among these payments is one whose method's record is not there.
-#[must_use]
-pub fn missing_record(payments: impl IntoIterator<Item: ToString>) -> StorageError {
-    let ids: Vec<String> = payments.into_iter().map(|id| id.to_string()).collect();
-    StorageError::Corrupt { what: "payment without its method's record", value: ids.join(", ") }
 }
 
 /// A row of `partial_refunds`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = partial_refunds, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct PartialRefundRow {
     pub payment_id: String,
-    pub sent_at: At,
+    pub sent_at: StoredTime,
     pub transaction_id: String,
 }
 
@@ -408,7 +309,7 @@ impl From<PartialRefund> for PartialRefundRow {
         let PartialRefund { payment_id, sent_at, transaction_id } = refund;
         Self {
             payment_id: payment_id.to_string(),
-            sent_at: At(sent_at),
+            sent_at: StoredTime(sent_at),
             // Part of the key, so it cannot be NULL; no transaction has an empty id.
             transaction_id: transaction_id.map(|id| id.to_string()).unwrap_or_default(),
         }
@@ -432,9 +333,8 @@ impl TryFrom<PartialRefundRow> for PartialRefund {
 /// A row of `parked_deliveries`.
 #[derive(Debug, Clone, Insertable)]
 #[diesel(table_name = parked_deliveries, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct ParkedRow {
-    pub delivery_id: Key,
+    pub delivery_id: StoredUuid,
     pub payment_id: String,
     pub identity: Vec<u8>,
 }
@@ -443,9 +343,9 @@ impl ParkedRow {
     /// The row of a delivery that has to wait for its payment; `None` for all others.
     #[must_use]
     pub fn of(delivery: &Delivery) -> Option<Self> {
-        let ParkedNotification { receipt, notification } = delivery.parked()?;
+        let ParkedNotification { provenance, notification } = delivery.parked()?;
         Some(Self {
-            delivery_id: Key(receipt.delivery_id),
+            delivery_id: StoredUuid(provenance.delivery_id.0),
             payment_id: notification.payment_id.to_string(),
             // An index takes the digest, but not every text that may be this long.
             identity: Sha256::digest(notification.identity().to_string()).to_vec(),
@@ -456,10 +356,9 @@ impl ParkedRow {
 /// A row of `deliveries`.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = deliveries, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct DeliveryRow {
-    pub delivery_id: Key,
-    pub received_at: At,
+    pub delivery_id: StoredUuid,
+    pub received_at: StoredTime,
     pub source: String,
     pub payment_key: Option<i64>,
     pub payment_id: Option<String>,
@@ -469,7 +368,7 @@ pub struct DeliveryRow {
     pub method: Option<String>,
     pub amount: Option<String>,
     pub currency: Option<String>,
-    pub sent_at: Option<At>,
+    pub sent_at: Option<StoredTime>,
     pub transaction_id: Option<String>,
     pub body_sha256: Option<Vec<u8>>,
     pub key_name: Option<String>,
@@ -483,14 +382,14 @@ pub struct DeliveryRow {
 impl DeliveryRow {
     /// The row of a delivery.
     #[must_use]
-    pub fn new(delivery: Delivery, keys: &SurrogateKeys) -> Self {
-        let Delivery { receipt, content, outcome, previous_status, new_status } = delivery;
-        let Receipt { delivery_id, received_at, source, body_sha256, key_name, request_id } = receipt;
+    pub fn new(delivery: Delivery, keys: &RowIds) -> Self {
+        let Delivery { provenance, content, outcome, previous_status, new_status } = delivery;
+        let Provenance { delivery_id, received_at, source, body_sha256, key_name, request_id } = provenance;
         let Payload { payment_id, order_id, status, event, method, amount, currency, sent_at, transaction_id } =
             content.into();
         Self {
-            delivery_id: Key(delivery_id),
-            received_at: At(received_at),
+            delivery_id: StoredUuid(delivery_id.0),
+            received_at: StoredTime(received_at),
             source: source.to_string(),
             payment_key: payment_id.as_ref().and_then(|id| keys.payments.get(id).copied()),
             payment_id: payment_id.map(|id| id.to_string()),
@@ -500,7 +399,7 @@ impl DeliveryRow {
             method: method.map(|method| method.to_string()),
             amount: amount.map(|amount| amount.to_string()),
             currency: currency.map(|currency| currency.to_string()),
-            sent_at: sent_at.map(At),
+            sent_at: sent_at.map(StoredTime),
             transaction_id: transaction_id.map(|id| id.to_string()),
             body_sha256: body_sha256.map(Vec::from),
             key_name: key_name.map(|name| name.as_str().to_owned()),
@@ -570,8 +469,8 @@ impl TryFrom<DeliveryRow> for Delivery {
             (_, None) => return Err(incomplete(delivery_id)),
         };
         Ok(Self {
-            receipt: Receipt {
-                delivery_id: delivery_id.0,
+            provenance: Provenance {
+                delivery_id: DeliveryId(delivery_id.0),
                 received_at: received_at.0,
                 source: parse("deliveries.source", source, FromStr::from_str)?,
                 body_sha256: body_sha256.map(digest).transpose()?,
@@ -597,20 +496,19 @@ impl TryFrom<DeliveryRow> for ParkedNotification {
 
 /// That a delivery lacks what its outcome implies: all outcomes but `invalid` are of whole notifications, and what
 /// waits is `parked`.
-fn incomplete(id: Key) -> StorageError {
+fn incomplete(id: StoredUuid) -> StorageError {
     StorageError::Corrupt { what: "delivery that does not fit its outcome", value: id.0.to_string() }
 }
 
 /// A row of `events` without its number, which the database gives.
 #[derive(Debug, Clone, Insertable)]
 #[diesel(table_name = events, treat_none_as_default_value = false)]
-#[expect(missing_docs, reason = "docs/data-model.md describes the columns")]
 pub struct EventRow {
     pub kind: String,
     pub order_id: String,
     pub payment_id: String,
-    pub paid_at: Option<At>,
-    pub created_at: At,
+    pub paid_at: Option<StoredTime>,
+    pub created_at: StoredTime,
 }
 
 impl From<Event> for EventRow {
@@ -620,10 +518,17 @@ impl From<Event> for EventRow {
             kind: kind.to_string(),
             order_id: order_id.to_string(),
             payment_id: payment_id.to_string(),
-            paid_at: paid_at.map(At),
-            created_at: At(created_at),
+            paid_at: paid_at.map(StoredTime),
+            created_at: StoredTime(created_at),
         }
     }
+}
+
+/// The outcomes whose entries are not found by a payment, as a list of SQL literals: the values of the partial index
+/// `deliveries_order`, which a database recognises only if they are literals.
+#[must_use]
+pub fn not_applied_outcomes() -> String {
+    OutcomeKind::not_applied().map(|kind| format!("'{kind}'")).collect::<Vec<_>>().join(", ")
 }
 
 /// Reads every row.

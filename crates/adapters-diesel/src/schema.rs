@@ -9,9 +9,9 @@ diesel::table! {
         currency -> Text,
         status -> Text,
         paid_by -> Nullable<Text>,
-        paid_at -> Nullable<Moment>,
-        created_at -> Moment,
-        updated_at -> Moment,
+        paid_at -> Nullable<PortableTimestamp>,
+        created_at -> PortableTimestamp,
+        updated_at -> PortableTimestamp,
     }
 }
 
@@ -29,42 +29,23 @@ diesel::table! {
         status -> Text,
         redirect_url -> Nullable<Text>,
         transaction_id -> Nullable<Text>,
-        created_at -> Moment,
-        updated_at -> Moment,
-        paid_at -> Nullable<Moment>,
+        created_at -> PortableTimestamp,
+        updated_at -> PortableTimestamp,
+        paid_at -> Nullable<PortableTimestamp>,
     }
 }
 
 diesel::table! {
-    paypal_payments (payment_key) {
+    inner_payment_details (payment_key) {
         payment_key -> BigInt,
-        status -> Text,
-        transaction_id -> Nullable<Text>,
+        user_id -> Text,
     }
 }
 
 diesel::table! {
-    webpay_payments (payment_key) {
+    invoice_payment_details (payment_key) {
         payment_key -> BigInt,
-        status -> Text,
-        transaction_id -> Nullable<Text>,
-    }
-}
-
-diesel::table! {
-    inner_payments (payment_key) {
-        payment_key -> BigInt,
-        status -> Text,
-        user_id -> Nullable<Text>,
-    }
-}
-
-diesel::table! {
-    invoice_payments (payment_key) {
-        payment_key -> BigInt,
-        status -> Text,
-        invoice_number -> Nullable<Text>,
-        receipt -> Nullable<Text>,
+        invoice_number -> Text,
     }
 }
 
@@ -74,7 +55,7 @@ diesel::table! {
 
     partial_refunds (payment_id, sent_at, transaction_id) {
         payment_id -> Text,
-        sent_at -> Moment,
+        sent_at -> PortableTimestamp,
         transaction_id -> Text,
     }
 }
@@ -84,8 +65,8 @@ diesel::table! {
     use crate::columns::sql_types::*;
 
     deliveries (delivery_id) {
-        delivery_id -> Identifier,
-        received_at -> Moment,
+        delivery_id -> PortableUuid,
+        received_at -> PortableTimestamp,
         source -> Text,
         payment_key -> Nullable<BigInt>,
         payment_id -> Nullable<Text>,
@@ -95,7 +76,7 @@ diesel::table! {
         method -> Nullable<Text>,
         amount -> Nullable<Text>,
         currency -> Nullable<Text>,
-        sent_at -> Nullable<Moment>,
+        sent_at -> Nullable<PortableTimestamp>,
         transaction_id -> Nullable<Text>,
         body_sha256 -> Nullable<Binary>,
         key_name -> Nullable<Text>,
@@ -112,7 +93,7 @@ diesel::table! {
     use crate::columns::sql_types::*;
 
     parked_deliveries (delivery_id) {
-        delivery_id -> Identifier,
+        delivery_id -> PortableUuid,
         payment_id -> Text,
         identity -> Nullable<Binary>,
     }
@@ -127,8 +108,8 @@ diesel::table! {
         kind -> Text,
         order_id -> Text,
         payment_id -> Text,
-        paid_at -> Nullable<Moment>,
-        created_at -> Moment,
+        paid_at -> Nullable<PortableTimestamp>,
+        created_at -> PortableTimestamp,
     }
 }
 
@@ -137,25 +118,32 @@ diesel::table! {
     use crate::columns::sql_types::*;
 
     open_payments (created_at, payment_key) {
-        created_at -> Moment,
+        created_at -> PortableTimestamp,
         payment_key -> BigInt,
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::columns::sql_types::*;
+
+    leases (name) {
+        name -> Text,
+        holder -> PortableUuid,
+        expires_at -> PortableTimestamp,
+    }
+}
+
 diesel::joinable!(external_payments -> orders (order_key));
-diesel::joinable!(paypal_payments -> external_payments (payment_key));
-diesel::joinable!(webpay_payments -> external_payments (payment_key));
-diesel::joinable!(inner_payments -> external_payments (payment_key));
-diesel::joinable!(invoice_payments -> external_payments (payment_key));
+diesel::joinable!(inner_payment_details -> external_payments (payment_key));
+diesel::joinable!(invoice_payment_details -> external_payments (payment_key));
 diesel::joinable!(parked_deliveries -> deliveries (delivery_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     orders,
     external_payments,
-    paypal_payments,
-    webpay_payments,
-    inner_payments,
-    invoice_payments,
+    inner_payment_details,
+    invoice_payment_details,
 );
 diesel::allow_tables_to_appear_in_same_query!(deliveries, parked_deliveries);
 

@@ -1,6 +1,27 @@
-adapters_diesel::define_queries!(diesel::PgConnection);
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use adapters_diesel::schema::{external_payments, orders, parked_deliveries};
+use adapters_diesel::sql_types::PortableTimestamp;
+use adapters_diesel::{OrderRow, PaymentRow};
+use diesel::connection::SimpleConnection as _;
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
+use diesel::prelude::*;
+use domain::{OrderId, PaymentId};
 
 use crate::statements::HeldPaymentIds;
+
+/// Has the queries of this transaction planned for their values: some outcomes are frequent and others rare, which
+/// decides along which index to walk.
+pub(crate) fn plan_by_values(connection: &mut PgConnection) -> QueryResult<()> {
+    connection.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan")
+}
+
+/// The time after this duration on the server's clock.
+pub(crate) fn time_after(duration: Duration) -> SqlLiteral<PortableTimestamp> {
+    sql(&format!("clock_timestamp() + {} * interval '1 microsecond'", duration.as_micros()))
+}
 
 /// These payments, as far as they are registered, with their keys and their orders.
 pub(crate) fn payments_with_orders(

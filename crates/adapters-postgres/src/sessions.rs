@@ -13,8 +13,10 @@ use diesel::sql_types::{Integer, Text};
 use r2d2::ManageConnection;
 
 use crate::address::Address;
-use crate::connecting::session_settings;
 use crate::watchdog::{Watch, connect};
+
+/// The longest that a session waits for a lock. A commit of another replica rarely takes so long, a console often longer.
+const LOCK_TIMEOUT_MS_MAX: u128 = 250;
 
 /// Makes the sessions of a pool, and tells which of them are of use.
 pub(crate) struct Sessions {
@@ -152,4 +154,25 @@ impl Session {
         }
         (result, cut_off)
     }
+}
+
+/// The settings of every session of a pool. One statement may take at most `patience`.
+fn session_settings(patience: Duration) -> String {
+    let timeout_ms = patience.as_millis();
+    // Far less than a statement: a batch that waits for another session's lock goes on without what is locked.
+    let lock_timeout_ms = timeout_ms.div_ceil(4).min(LOCK_TIMEOUT_MS_MAX);
+    // Every statement here looks up keys, so one plan serves all; planning the one that stores takes longer than the
+    // statement itself. Such a plan may be made while the tables are small, and must not read all of them when they
+    // are not. What these settings leave of that ends as autovacuum looks at the tables: then plans are made anew.
+    format!(
+        "SET plan_cache_mode = force_generic_plan; \
+         SET enable_seqscan = off; \
+         SET enable_hashjoin = off; \
+         SET enable_mergejoin = off; \
+         SET statement_timeout = {timeout_ms}; \
+         SET lock_timeout = {lock_timeout_ms}; \
+         SET idle_in_transaction_session_timeout = {timeout_ms}; \
+         SELECT set_config('synchronous_commit', 'on', false) \
+         WHERE current_setting('synchronous_commit') = 'off'"
+    )
 }

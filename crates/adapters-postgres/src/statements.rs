@@ -1,10 +1,10 @@
 //! Statements that write any number of rows at once. Their parameters are arrays, one for each column, so
 //! that a statement is the same for every batch and each connection prepares it once.
 
-use adapters_diesel::sql_types::{Identifier, Moment};
+use adapters_diesel::sql_types::{PortableTimestamp, PortableUuid};
 use adapters_diesel::{
-    At, DeliveryRow, EventRow, Key, OpenRow, OrderChange, ParkedRow, PartialRefundRow, PaymentChange, StorageError,
-    SurrogateKeys,
+    DeliveryRow, EventRow, OpenRow, OrderChange, ParkedRow, PartialRefundRow, PaymentChange, RowIds, StorageError,
+    StoredTime, StoredUuid,
 };
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -12,12 +12,34 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
 use domain::{Delivery, Event, ExternalPayment, Order, PartialRefund, PaymentId};
 
+/// Columns of rows.
+trait Columns: QueryFragment<Pg> {
+    /// Their names, in their order.
+    const NAMES: &'static str;
+
+    /// Sets all but the first, which is the key, to those of the row `new`.
+    const SET: &'static str;
+
+    /// Adds a row to this table for each of them.
+    fn insert_into<'b>(&'b self, table: &str, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for part in ["INSERT INTO ", table, " (", Self::NAMES, ") SELECT * FROM "] {
+            out.push_sql(part);
+        }
+        self.walk_ast(out)
+    }
+}
+
 /// Defines columns of rows, each an array, which `unnest` makes rows of again.
 macro_rules! columns {
     ($Name:ident of $Row:ty { $($column:ident: $Rust:ty => $Sql:ty),+ $(,)? }) => {
         #[derive(Debug, Default)]
         struct $Name {
             $($column: Vec<$Rust>,)+
+        }
+
+        impl Columns for $Name {
+            const NAMES: &'static str = columns!(@names $($column),+);
+            const SET: &'static str = columns!(@set $($column),+);
         }
 
         impl FromIterator<$Row> for $Name {
@@ -37,10 +59,18 @@ macro_rules! columns {
                     out.push_sql(separator.next().unwrap_or_default());
                     out.push_bind_param::<Array<$Sql>, _>(&self.$column)?;
                 )+
-                out.push_sql(concat!(") AS new (", columns!(@names $($column),+), ")"));
+                out.push_sql(") AS new (");
+                out.push_sql(Self::NAMES);
+                out.push_sql(")");
                 Ok(())
             }
         }
+    };
+    (@set $key:ident, $first:ident $(, $other:ident)*) => {
+        concat!(
+            stringify!($first), " = new.", stringify!($first)
+            $(, ", ", stringify!($other), " = new.", stringify!($other))*
+        )
     };
     (@names $first:ident $(, $other:ident)*) => { concat!(stringify!($first) $(, ", ", stringify!($other))*) };
 }
@@ -50,14 +80,14 @@ columns! {
         payment_key: i64 => BigInt,
         status: String => Text,
         transaction_id: Option<String> => Nullable<Text>,
-        updated_at: At => Moment,
-        paid_at: Option<At> => Nullable<Moment>,
+        updated_at: StoredTime => PortableTimestamp,
+        paid_at: Option<StoredTime> => Nullable<PortableTimestamp>,
     }
 }
 
 columns! {
     ClosedColumns of OpenRow {
-        created_at: At => Moment,
+        created_at: StoredTime => PortableTimestamp,
         payment_key: i64 => BigInt,
     }
 }
@@ -67,15 +97,15 @@ columns! {
         order_key: i64 => BigInt,
         status: String => Text,
         paid_by: Option<String> => Nullable<Text>,
-        paid_at: Option<At> => Nullable<Moment>,
-        updated_at: At => Moment,
+        paid_at: Option<StoredTime> => Nullable<PortableTimestamp>,
+        updated_at: StoredTime => PortableTimestamp,
     }
 }
 
 columns! {
     DeliveryColumns of DeliveryRow {
-        delivery_id: Key => Identifier,
-        received_at: At => Moment,
+        delivery_id: StoredUuid => PortableUuid,
+        received_at: StoredTime => PortableTimestamp,
         source: String => Text,
         payment_key: Option<i64> => Nullable<BigInt>,
         payment_id: Option<String> => Nullable<Text>,
@@ -85,7 +115,7 @@ columns! {
         method: Option<String> => Nullable<Text>,
         amount: Option<String> => Nullable<Text>,
         currency: Option<String> => Nullable<Text>,
-        sent_at: Option<At> => Nullable<Moment>,
+        sent_at: Option<StoredTime> => Nullable<PortableTimestamp>,
         transaction_id: Option<String> => Nullable<Text>,
         body_sha256: Option<Vec<u8>> => Nullable<Binary>,
         key_name: Option<String> => Nullable<Text>,
@@ -102,14 +132,14 @@ columns! {
         kind: String => Text,
         order_id: String => Text,
         payment_id: String => Text,
-        paid_at: Option<At> => Nullable<Moment>,
-        created_at: At => Moment,
+        paid_at: Option<StoredTime> => Nullable<PortableTimestamp>,
+        created_at: StoredTime => PortableTimestamp,
     }
 }
 
 columns! {
     ParkedColumns of ParkedRow {
-        delivery_id: Key => Identifier,
+        delivery_id: StoredUuid => PortableUuid,
         payment_id: String => Text,
         identity: Vec<u8> => Binary,
     }
@@ -118,14 +148,13 @@ columns! {
 columns! {
     PartialRefundColumns of PartialRefundRow {
         payment_id: String => Text,
-        sent_at: At => Moment,
+        sent_at: StoredTime => PortableTimestamp,
         transaction_id: String => Text,
     }
 }
 
-/// Stores what became of payments and orders, lets the records of the payments' methods follow, and adds audit
-/// entries and events, which are numbered in their order: all in one statement, for going to and fro costs more than
-/// most of them. Yields the payments whose method keeps a record that is not there.
+/// Stores what became of payments and orders, and adds audit entries and events, which are numbered in their order: all
+/// in one statement, for a round trip costs more than most of them.
 #[derive(Debug, QueryId)]
 pub(crate) struct StoreChanges {
     payments: PaymentColumns,
@@ -141,7 +170,7 @@ impl StoreChanges {
         orders: &[Order],
         deliveries: impl IntoIterator<Item = Delivery>,
         events: impl IntoIterator<Item = Event>,
-        keys: &SurrogateKeys,
+        keys: &RowIds,
     ) -> Result<Self, StorageError> {
         let closed = payments.iter().filter(|payment| !payment.status.is_open());
         Ok(Self {
@@ -156,53 +185,36 @@ impl StoreChanges {
 
 impl QueryFragment<Pg> for StoreChanges {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(
-            "WITH moved AS (UPDATE external_payments p SET status = new.status, transaction_id = new.transaction_id, \
-             updated_at = new.updated_at, paid_at = new.paid_at FROM ",
-        );
+        out.push_sql("WITH moved AS (UPDATE external_payments p SET ");
+        out.push_sql(PaymentColumns::SET);
+        out.push_sql(" FROM ");
         self.payments.walk_ast(out.reborrow())?;
         out.push_sql(
-            " WHERE p.payment_key = new.payment_key \
-             RETURNING p.payment_key, p.payment_id, p.method, p.status, p.transaction_id), \
-             paypal AS (UPDATE paypal_payments r SET status = moved.status, transaction_id = moved.transaction_id \
-             FROM moved WHERE method = 'paypal' AND r.payment_key = moved.payment_key RETURNING r.payment_key), \
-             webpay AS (UPDATE webpay_payments r SET status = moved.status, transaction_id = moved.transaction_id \
-             FROM moved WHERE method = 'webpay' AND r.payment_key = moved.payment_key RETURNING r.payment_key), \
-             inner_ AS (UPDATE inner_payments r SET status = moved.status \
-             FROM moved WHERE method = 'inner' AND r.payment_key = moved.payment_key RETURNING r.payment_key), \
-             invoice AS (UPDATE invoice_payments r SET status = moved.status, receipt = moved.transaction_id \
-             FROM moved WHERE method = 'invoice' AND r.payment_key = moved.payment_key RETURNING r.payment_key), \
+            " WHERE p.payment_key = new.payment_key RETURNING p.payment_key), \
              closed AS (DELETE FROM open_payments o USING ",
         );
         self.closed.walk_ast(out.reborrow())?;
         out.push_sql(
-            " WHERE o.created_at = new.created_at AND o.payment_key = new.payment_key), \
-             paid AS (UPDATE orders o SET status = new.status, paid_by = new.paid_by, paid_at = new.paid_at, \
-             updated_at = new.updated_at FROM ",
+            " WHERE o.created_at = new.created_at AND o.payment_key = new.payment_key), paid AS (UPDATE orders o SET ",
         );
+        out.push_sql(OrderColumns::SET);
+        out.push_sql(" FROM ");
         self.orders.walk_ast(out.reborrow())?;
         out.push_sql(
             " WHERE o.order_key = new.order_key RETURNING o.order_key), \
-             noted AS (INSERT INTO deliveries (delivery_id, received_at, source, payment_key, payment_id, order_id, status, \
-             event, method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, \
-             previous_status, new_status) SELECT * FROM ",
+             noted AS (",
         );
-        self.deliveries.walk_ast(out.reborrow())?;
-        out.push_sql("), told AS (INSERT INTO events (kind, order_id, payment_id, paid_at, created_at) SELECT * FROM ");
-        self.events.walk_ast(out.reborrow())?;
+        self.deliveries.insert_into("deliveries", out.reborrow())?;
+        out.push_sql("), told AS (");
+        self.events.insert_into("events", out.reborrow())?;
         // An event is numbered when the rows that it rests on are locked: after those that came before it.
+        // Payments are updated before orders by every statement, so two of them cannot wait for each other: what is
+        // selected comes first.
         out.push_sql(
-            " WHERE (SELECT count(*) FROM moved) + (SELECT count(*) FROM paid) >= 0\
-             ) SELECT payment_id FROM moved WHERE method IN ('paypal', 'webpay', 'inner', 'invoice') \
-             AND payment_key NOT IN (SELECT payment_key FROM paypal UNION ALL SELECT payment_key FROM webpay \
-             UNION ALL SELECT payment_key FROM inner_ UNION ALL SELECT payment_key FROM invoice)",
+            " WHERE (SELECT count(*) FROM moved) + (SELECT count(*) FROM paid) >= 0) SELECT count(*) FROM moved",
         );
         Ok(())
     }
-}
-
-impl Query for StoreChanges {
-    type SqlType = Text;
 }
 
 impl RunQueryDsl<PgConnection> for StoreChanges {}
@@ -221,8 +233,7 @@ impl FromIterator<ParkedRow> for Park {
 
 impl QueryFragment<Pg> for Park {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("INSERT INTO parked_deliveries (delivery_id, payment_id, identity) SELECT * FROM ");
-        self.deliveries.walk_ast(out.reborrow())?;
+        self.deliveries.insert_into("parked_deliveries", out.reborrow())?;
         out.push_sql(" ON CONFLICT (payment_id, identity) DO NOTHING");
         Ok(())
     }
@@ -243,17 +254,16 @@ impl FromIterator<PartialRefund> for AddPartialRefunds {
 }
 
 impl QueryFragment<Pg> for AddPartialRefunds {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("INSERT INTO partial_refunds (payment_id, sent_at, transaction_id) SELECT * FROM ");
-        self.refunds.walk_ast(out.reborrow())
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.refunds.insert_into("partial_refunds", out)
     }
 }
 
 impl RunQueryDsl<PgConnection> for AddPartialRefunds {}
 
-/// Locks the ids of payments until the transaction ends, registered or not. Whoever parks a notification
-/// and whoever registers its payment take this lock before they look, so neither can miss the other. Taken
-/// in one order, and before any row is locked.
+/// Locks the ids of payments until the transaction ends, registered or not. A transaction that parks a notification and
+/// one that registers its payment take this lock before they read, so neither can miss the other. Taken in one order,
+/// and before any row is locked.
 #[derive(Debug, QueryId)]
 pub(crate) struct LockPaymentIds {
     ids: Vec<String>,

@@ -1,4 +1,4 @@
-//! Brings what stands in the write-ahead log to its place in the database, beside the writer and not in its way.
+//! Copies the write-ahead log into the database (a checkpoint), beside the writer and without blocking it.
 
 use std::convert::Infallible;
 use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -27,7 +27,7 @@ pub(crate) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts it. `writing` is held by whoever writes.
+    /// Starts it. `writing` is held while a thread writes.
     pub(crate) fn start(opener: Opener, writing: Arc<Mutex<()>>) -> Self {
         let (written, commits) = sync_channel(1);
         let (going_on, end) = channel();
@@ -44,13 +44,13 @@ impl Checkpointer {
     /// Something has been written.
     pub(crate) fn wake(&self) {
         if let Some((written, _)) = &self.signals {
-            // If it has not heard of the one before, it will see both.
+            // If it has not received the one before, one checkpoint covers both.
             let _ = written.try_send(());
         }
     }
 }
 
-/// Waits for the thread: whoever closes the last connection leaves no log behind.
+/// Waits for the thread: closing the last connection then leaves no log behind.
 impl Drop for Checkpointer {
     fn drop(&mut self) {
         self.signals = None;

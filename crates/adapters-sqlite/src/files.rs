@@ -79,7 +79,7 @@ impl OpenFiles {
         Ok((files, connection))
     }
 
-    /// Whether what was written through the open files is found by whoever opens the path next.
+    /// Whether what was written through the open files is found when the path is opened next.
     ///
     /// # Errors
     /// Why not.

@@ -1,12 +1,29 @@
-adapters_diesel::define_queries!(diesel::SqliteConnection);
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use adapters_diesel::{OrderChange, PaymentChange, missing_record};
-use domain::PaymentMethod;
+use adapters_diesel::schema::{external_payments, open_payments, orders};
+use adapters_diesel::sql_types::PortableTimestamp;
+use adapters_diesel::{OpenRow, OrderChange, OrderRow, PaymentChange, PaymentRow, RowIds, StorageError};
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
+use diesel::prelude::*;
+use domain::{ExternalPayment, Order, OrderId, PaymentId};
 
-use crate::statements::{UpdateInner, UpdateInvoice, UpdateOrder, UpdatePayment, UpdatePaypal, UpdateWebpay};
+use crate::statements::{UpdateOrder, UpdatePayment};
 
-/// These payments, as far as they are registered, with their keys and their orders. Row by row, for a statement that is
-/// the same each time is prepared but once, and nothing goes to and fro. Not by a join: in a database that has been
+/// SQLite does so by itself where it has statistics; without them, plans do not depend on values.
+pub(crate) fn plan_by_values(_: &mut SqliteConnection) -> QueryResult<()> {
+    Ok(())
+}
+
+/// The time after this duration on the machine's clock, to the millisecond, as times are stored.
+pub(crate) fn time_after(duration: Duration) -> SqlLiteral<PortableTimestamp> {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    sql(&format!("strftime('%Y-%m-%d %H:%M:%f000+00:00', 'now', '+{seconds}.{millis:03} seconds')"))
+}
+
+/// These payments, as far as they are registered, with their keys and their orders. Row by row: a statement that is the
+/// same each time is prepared once, and there is no round trip to save. Not by a join: in a database that has been
 /// analysed, SQLite plans one anew for each value.
 pub(crate) fn payments_with_orders(
     connection: &mut SqliteConnection,
@@ -40,34 +57,26 @@ pub(crate) fn orders<'a>(
     ids.map(find).filter_map(Result::transpose).collect()
 }
 
-/// Stores where a payment now stands, and lets its method's record follow.
+/// Stores what has changed of a payment.
 pub(crate) fn update_payment(
     connection: &mut SqliteConnection,
     payment: &ExternalPayment,
-    keys: &SurrogateKeys,
-) -> Stored<()> {
+    keys: &RowIds,
+) -> Result<(), StorageError> {
     if !payment.status.is_open() {
         let OpenRow { created_at, payment_key } = OpenRow::new(payment, keys)?;
         diesel::delete(open_payments::table.find((created_at, payment_key))).execute(connection)?;
     }
-    let change = PaymentChange::new(payment, keys)?;
-    UpdatePayment(&change).execute(connection)?;
-    let followed = match payment.method {
-        PaymentMethod::Paypal => UpdatePaypal(&change).execute(connection)?,
-        PaymentMethod::Webpay => UpdateWebpay(&change).execute(connection)?,
-        PaymentMethod::Inner => UpdateInner(&change).execute(connection)?,
-        PaymentMethod::Invoice => UpdateInvoice(&change).execute(connection)?,
-        PaymentMethod::Card
-        | PaymentMethod::Stripe
-        | PaymentMethod::Payu
-        | PaymentMethod::Fiobanka
-        | PaymentMethod::Comgate => return Ok(()),
-    };
-    if followed == 1 { Ok(()) } else { Err(missing_record([&payment.id])) }
+    UpdatePayment(&PaymentChange::new(payment, keys)?).execute(connection)?;
+    Ok(())
 }
 
-/// Stores where an order now stands.
-pub(crate) fn update_order(connection: &mut SqliteConnection, order: &Order, keys: &SurrogateKeys) -> Stored<()> {
+/// Stores what has changed of an order.
+pub(crate) fn update_order(
+    connection: &mut SqliteConnection,
+    order: &Order,
+    keys: &RowIds,
+) -> Result<(), StorageError> {
     UpdateOrder(&OrderChange::new(order, keys)?).execute(connection)?;
     Ok(())
 }

@@ -1,20 +1,19 @@
 //! Updates that are prepared once. Diesel prepares those that it writes itself anew each time, for their columns may
 //! vary.
 
-use adapters_diesel::sql_types::Moment;
+use adapters_diesel::sql_types::PortableTimestamp;
 use adapters_diesel::{OrderChange, PaymentChange};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
-/// Defines an update of the row with the same key: which columns become which fields.
+/// Defines an update of the row with the same key: which columns are set to the fields of the same names.
 macro_rules! update {
     (
         $(#[$doc:meta])*
         $Name:ident takes $Row:ty {
-            $table:ident where $key:ident, $first:ident = $first_field:ident: $First:ty
-            $(, $column:ident = $field:ident: $Sql:ty)* $(,)?
+            $table:ident where $key:ident, $first:ident: $First:ty $(, $column:ident: $Sql:ty)* $(,)?
         }
     ) => {
         $(#[$doc])*
@@ -24,10 +23,10 @@ macro_rules! update {
         impl QueryFragment<Sqlite> for $Name<'_> {
             fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
                 out.push_sql(concat!("UPDATE ", stringify!($table), " SET ", stringify!($first), " = "));
-                out.push_bind_param::<$First, _>(&self.0.$first_field)?;
+                out.push_bind_param::<$First, _>(&self.0.$first)?;
                 $(
                     out.push_sql(concat!(", ", stringify!($column), " = "));
-                    out.push_bind_param::<$Sql, _>(&self.0.$field)?;
+                    out.push_bind_param::<$Sql, _>(&self.0.$column)?;
                 )*
                 out.push_sql(concat!(" WHERE ", stringify!($key), " = "));
                 out.push_bind_param::<BigInt, _>(&self.0.$key)
@@ -45,51 +44,23 @@ macro_rules! update {
 }
 
 update! {
-    /// Moves a payment to where it now stands.
+    /// Stores what has changed of a payment.
     UpdatePayment takes PaymentChange {
         external_payments where payment_key,
-        status = status: Text,
-        transaction_id = transaction_id: Nullable<Text>,
-        updated_at = updated_at: Moment,
-        paid_at = paid_at: Nullable<Moment>,
+        status: Text,
+        transaction_id: Nullable<Text>,
+        updated_at: PortableTimestamp,
+        paid_at: Nullable<PortableTimestamp>,
     }
 }
 
 update! {
-    /// Lets the record of a PayPal payment follow it.
-    UpdatePaypal takes PaymentChange {
-        paypal_payments where payment_key, status = status: Text, transaction_id = transaction_id: Nullable<Text>,
-    }
-}
-
-update! {
-    /// Lets the record of a WebPay payment follow it.
-    UpdateWebpay takes PaymentChange {
-        webpay_payments where payment_key, status = status: Text, transaction_id = transaction_id: Nullable<Text>,
-    }
-}
-
-update! {
-    /// Lets the record of an inner payment follow it.
-    UpdateInner takes PaymentChange {
-        inner_payments where payment_key, status = status: Text,
-    }
-}
-
-update! {
-    /// Lets the record of an invoice payment follow it.
-    UpdateInvoice takes PaymentChange {
-        invoice_payments where payment_key, status = status: Text, receipt = transaction_id: Nullable<Text>,
-    }
-}
-
-update! {
-    /// Moves an order to where it now stands.
+    /// Stores what has changed of an order.
     UpdateOrder takes OrderChange {
         orders where order_key,
-        status = status: Text,
-        paid_by = paid_by: Nullable<Text>,
-        paid_at = paid_at: Nullable<Moment>,
-        updated_at = updated_at: Moment,
+        status: Text,
+        paid_by: Nullable<Text>,
+        paid_at: Nullable<PortableTimestamp>,
+        updated_at: PortableTimestamp,
     }
 }

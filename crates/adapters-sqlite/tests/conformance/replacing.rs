@@ -2,21 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use contracts::fixtures::{completion, payment_id, register, registration, try_settle};
-use contracts::ledger::sql::Database as _;
+use conformance::fixtures::{completion, payment_id, register, registration, try_settle};
+use conformance::ledger::sql::Database as _;
 use diesel::connection::SimpleConnection as _;
 use domain::Outcome;
-use ports::{Keys, Ledger, LedgerError};
+use ports::{LedgerError, LedgerExt as _, Scope, Store};
 
 use super::{File, open};
 
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// A ledger with the payment `p` of the order `o`.
-fn ledger(file: &File) -> impl Ledger + use<> {
+fn ledger(file: &File) -> Arc<dyn Store> {
     let ledger = open(&file.path(), PATIENCE);
     register(&ledger, &registration("p", "o"), 0);
     ledger
@@ -43,7 +44,7 @@ fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, LedgerError>) {
 }
 
 #[track_caller]
-fn assert_away(ledger: &dyn Ledger) {
+fn assert_away(ledger: &Arc<dyn Store>) {
     assert_unavailable(try_settle(ledger, &[completion("p", "o")], 1));
     assert_unavailable(ledger.payment(&payment_id("p")));
     assert_unavailable(ledger.check());
@@ -51,7 +52,7 @@ fn assert_away(ledger: &dyn Ledger) {
 
 /// The ledger settles again, and another connection finds it in the file at the path.
 #[track_caller]
-fn assert_recovers(ledger: &dyn Ledger, file: &File) {
+fn assert_recovers(ledger: &Arc<dyn Store>, file: &File) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let settled = loop {
         match try_settle(ledger, &[completion("p", "o")], 2) {
@@ -94,8 +95,8 @@ fn a_removed_database_is_not_made_anew() {
 fn what_was_committed_into_a_file_that_went_meanwhile_is_not_acknowledged() {
     for suffix in ["", "-wal", "-shm"] {
         let file = File::migrated();
-        let ledger: &dyn Ledger = &ledger(&file);
-        let amended = ledger.amend(&Keys::default(), |_| fs::remove_file(beside(&file, suffix)).expect("a file"));
+        let ledger = ledger(&file);
+        let amended = ledger.amend(&Scope::default(), |_| fs::remove_file(beside(&file, suffix)).expect("a file"));
         assert_unavailable(amended);
     }
 }
@@ -149,7 +150,7 @@ fn a_path_may_be_a_link_and_lead_to_another_file_later() {
     link_to(&first);
     let ledger = ledger(&links);
     ledger.check().expect("a ledger that is ready");
-    register(&*second.ledger(), &registration("p", "o"), 0);
+    register(&second.ledger(), &registration("p", "o"), 0);
     link_to(&second);
     assert_recovers(&ledger, &second);
     assert_eq!(first.texts("SELECT status AS text FROM external_payments"), ["pending"]);

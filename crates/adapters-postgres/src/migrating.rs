@@ -4,6 +4,7 @@ use adapters_diesel::schema::__diesel_schema_migrations as schema_migrations;
 use adapters_diesel::{ConnectError, StorageError, apply_pending, compare_schema};
 use diesel::connection::SimpleConnection as _;
 use diesel::dsl::{select, sql};
+use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer};
@@ -27,6 +28,18 @@ const MIGRATING_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Errors
 /// See [`ConnectError`].
 pub fn migrate(database_url: &str, wait: Duration) -> Result<Vec<String>, ConnectError> {
+    migrate_with(database_url, wait, MIGRATIONS)
+}
+
+/// As [`migrate`], with other migrations than those of this program.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub fn migrate_with(
+    database_url: &str,
+    wait: Duration,
+    migrations: impl MigrationSource<Pg>,
+) -> Result<Vec<String>, ConnectError> {
     let mut session = unshared_session(database_url, Purpose::Writing)?;
     // A URL that asks for any session may name a standby, or a primary that is to become one.
     if session.run(PATIENCE, holds("current_setting('transaction_read_only')::boolean"))? {
@@ -36,7 +49,7 @@ pub fn migrate(database_url: &str, wait: Duration) -> Result<Vec<String>, Connec
     if !session.run(PATIENCE, holds("current_setting('server_encoding') = 'UTF8'"))? {
         return Err(ConnectError::Migration("the database's encoding must be UTF8".into()));
     }
-    match compare_schema::<Pg>(&MIGRATIONS, &session.run(PATIENCE, applied_migrations)?) {
+    match compare_schema(&migrations, &session.run(PATIENCE, applied_migrations)?) {
         Ok(()) => Ok(Vec::new()),
         Err(LedgerError::Outdated { .. }) => {
             let migrate = |connection: &mut PgConnection| {
@@ -46,7 +59,7 @@ pub fn migrate(database_url: &str, wait: Duration) -> Result<Vec<String>, Connec
                     connection.batch_execute(&format!(
                         "SET LOCAL lock_timeout = {wait_ms}; SELECT pg_advisory_xact_lock(7265112020)"
                     ))?;
-                    apply_pending(connection, MIGRATIONS).map_err(ConnectError::Migration)
+                    apply_pending(connection, migrations).map_err(ConnectError::Migration)
                 })
             };
             let (applied, _) = session.within(wait + MIGRATING_MAX, migrate);
@@ -104,28 +117,4 @@ pub(crate) fn applied_migrations(connection: &mut PgConnection) -> Result<Vec<St
         return Ok(Vec::new());
     }
     Ok(schema_migrations::table.select(schema_migrations::version).load(connection)?)
-}
-
-/// The longest that a session waits for a lock. A commit of another replica rarely takes so long, a console often longer.
-const LOCK_TIMEOUT_MS_MAX: u128 = 250;
-
-/// The settings of every session of a pool. One statement may take at most `patience`.
-pub(crate) fn session_settings(patience: Duration) -> String {
-    let timeout_ms = patience.as_millis();
-    // Far less than a statement: a batch that waits for another session's lock goes on without what is locked.
-    let lock_timeout_ms = timeout_ms.div_ceil(4).min(LOCK_TIMEOUT_MS_MAX);
-    // Every statement here looks up keys, so one plan serves all; planning the one that stores takes longer than the
-    // statement itself. Such a plan may be made while the tables are small, and must not read all of them when they
-    // are not. What these settings leave of that ends as autovacuum looks at the tables: then plans are made anew.
-    format!(
-        "SET plan_cache_mode = force_generic_plan; \
-         SET enable_seqscan = off; \
-         SET enable_hashjoin = off; \
-         SET enable_mergejoin = off; \
-         SET statement_timeout = {timeout_ms}; \
-         SET lock_timeout = {lock_timeout_ms}; \
-         SET idle_in_transaction_session_timeout = {timeout_ms}; \
-         SELECT set_config('synchronous_commit', 'on', false) \
-         WHERE current_setting('synchronous_commit') = 'off'"
-    )
 }

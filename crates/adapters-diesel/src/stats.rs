@@ -1,33 +1,33 @@
-//! How a ledger stands, in one statement that is the same on every database.
+//! Counts and ages for monitoring, in one statement that is the same on every database.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
-use ports::{COUNT_MAX, LedgerFigures, UNAPPLIED_MAX};
+use domain::{OutcomeKind, PaymentStatus, Source};
+use ports::{COUNT_MAX, LedgerStats, UNAPPLIED_MAX};
 
-use crate::columns::At;
-use crate::columns::sql_types::Moment;
+use crate::columns::StoredTime;
+use crate::columns::sql_types::PortableTimestamp;
 
-/// What [`figures_query`] yields.
+/// What [`stats_query`] yields.
 #[derive(Debug, QueryableByName)]
-#[expect(missing_docs, reason = "the fields are those of `LedgerFigures`")]
-pub struct FiguresRow {
+pub struct StatsRow {
     #[diesel(sql_type = BigInt)]
     pub open_payments: i64,
-    #[diesel(sql_type = Nullable<Moment>)]
-    pub oldest_open_payment_at: Option<At>,
+    #[diesel(sql_type = Nullable<PortableTimestamp>)]
+    pub oldest_open_payment_at: Option<StoredTime>,
     #[diesel(sql_type = BigInt)]
     pub parked_notifications: i64,
-    #[diesel(sql_type = Nullable<Moment>)]
-    pub oldest_parked_notification_at: Option<At>,
+    #[diesel(sql_type = Nullable<PortableTimestamp>)]
+    pub oldest_parked_notification_at: Option<StoredTime>,
     #[diesel(sql_type = BigInt)]
     pub unapplied_payments: i64,
-    #[diesel(sql_type = Nullable<Moment>)]
-    pub last_callback_at: Option<At>,
+    #[diesel(sql_type = Nullable<PortableTimestamp>)]
+    pub last_callback_at: Option<StoredTime>,
 }
 
-impl From<FiguresRow> for LedgerFigures {
-    fn from(row: FiguresRow) -> Self {
-        let FiguresRow {
+impl From<StatsRow> for LedgerStats {
+    fn from(row: StatsRow) -> Self {
+        let StatsRow {
             open_payments,
             oldest_open_payment_at,
             parked_notifications,
@@ -35,7 +35,7 @@ impl From<FiguresRow> for LedgerFigures {
             unapplied_payments,
             last_callback_at,
         } = row;
-        let time = |at: Option<At>| at.map(|At(time)| time);
+        let time = |at: Option<StoredTime>| at.map(|StoredTime(time)| time);
         Self {
             open_payments,
             oldest_open_payment_at: time(oldest_open_payment_at),
@@ -49,10 +49,12 @@ impl From<FiguresRow> for LedgerFigures {
 
 /// The statement. Every part walks along an index and stops at a limit.
 ///
-/// A payment is unapplied at most once, as it completes; what was refunded since is nobody's worry any more. Its
-/// status is looked up one by one, for a join may read the whole table.
+/// A payment is unapplied at most once, when it completes; one that was refunded since does not count. Its status is
+/// looked up one by one, for a join may read the whole table.
 #[must_use]
-pub fn figures_query() -> String {
+pub fn stats_query() -> String {
+    let (unapplied, completed) = (OutcomeKind::Unapplied, PaymentStatus::Completed);
+    let callback = Source::Callback;
     format!(
         "SELECT \
          (SELECT count(*) FROM (SELECT 1 FROM open_payments LIMIT {COUNT_MAX}) AS open) AS open_payments, \
@@ -64,9 +66,9 @@ pub fn figures_query() -> String {
             AS oldest_parked_notification_at, \
          (SELECT count(*) FROM (SELECT (SELECT status FROM external_payments \
             WHERE external_payments.payment_key = deliveries.payment_key) AS status FROM deliveries \
-            WHERE outcome = 'unapplied' ORDER BY delivery_id DESC LIMIT {UNAPPLIED_MAX}) AS unapplied \
-            WHERE status = 'completed') AS unapplied_payments, \
+            WHERE outcome = '{unapplied}' ORDER BY delivery_id DESC LIMIT {UNAPPLIED_MAX}) AS unapplied \
+            WHERE status = '{completed}') AS unapplied_payments, \
          (SELECT max(received_at) FROM (SELECT received_at, source FROM deliveries \
-            ORDER BY delivery_id DESC LIMIT 1000) AS newest WHERE source = 'callback') AS last_callback_at"
+            ORDER BY delivery_id DESC LIMIT 1000) AS newest WHERE source = '{callback}') AS last_callback_at"
     )
 }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters_diesel::LedgerOptions;
-use adapters_postgres::{PostgresLedger, migrate};
-use contracts::ledger::serializing::{EVENTS, check_serializability};
-use contracts::ledger::sql::Database;
-use contracts::postgres::ThrowawayDatabase;
+use adapters_postgres::{PostgresStore, migrate};
+use conformance::ledger::serializing::{EVENTS, check_serializability};
+use conformance::ledger::sql::Database;
+use conformance::postgres::ThrowawayDatabase;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
-use ports::Ledger;
+use ports::Store;
 
 /// How long a migration waits for another one.
 const WAIT: Duration = Duration::from_secs(30);
@@ -29,13 +29,13 @@ impl Own {
         Self(database)
     }
 
-    fn ledger(&self) -> Arc<dyn Ledger> {
-        Arc::new(open(&self.0.url(), Duration::from_secs(30)))
+    fn ledger(&self) -> Arc<dyn Store> {
+        open(&self.0.url(), Duration::from_secs(30))
     }
 }
 
-fn open(database_url: &str, patience: Duration) -> PostgresLedger {
-    PostgresLedger::open(database_url, LedgerOptions { pool_size: 4, patience })
+fn open(database_url: &str, patience: Duration) -> Arc<dyn Store> {
+    Arc::new(PostgresStore::open(database_url, LedgerOptions { pool_size: 4, patience }))
 }
 
 #[derive(QueryableByName)]
@@ -56,20 +56,20 @@ impl Database for Own {
     }
 }
 
-fn fresh_ledger() -> (Arc<dyn Ledger>, Own) {
+fn fresh_ledger() -> (Arc<dyn Store>, Own) {
     let database = Own::migrated();
     (database.ledger(), database)
 }
 
 /// As in two replicas: nothing is shared but the database.
-fn two_ledgers() -> (Arc<dyn Ledger>, Arc<dyn Ledger>, Own) {
+fn two_ledgers() -> (Arc<dyn Store>, Arc<dyn Store>, Own) {
     let database = Own::migrated();
     (database.ledger(), database.ledger(), database)
 }
 
-contracts::ledger_contract!(fresh_ledger);
-contracts::shared_ledger_contract!(two_ledgers);
-contracts::sql_ledger_contract!(fresh_ledger);
+conformance::ledger_conformance!(fresh_ledger);
+conformance::shared_ledger_conformance!(two_ledgers);
+conformance::sql_ledger_conformance!(fresh_ledger);
 
 #[test]
 fn whatever_happens_at_once_equals_some_order_of_it() {

@@ -1,13 +1,13 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use contracts::fixtures::{
-    any, at, completion, order_id, payment, payment_id, receipt, register, registration, settle, try_settle,
+use conformance::fixtures::{
+    any, at, completion, order_id, payment, payment_id, provenance, register, registration, settle, try_settle,
 };
-use contracts::ledger::sql::Database as _;
+use conformance::ledger::sql::Database as _;
 use diesel::connection::SimpleConnection as _;
-use domain::{Obstacle, Outcome, PaymentStatus};
-use ports::{Ledger, LedgerError};
+use domain::{Outcome, PaymentStatus, UnappliedReason};
+use ports::LedgerError;
 
 use super::{Own, open};
 
@@ -28,7 +28,7 @@ fn a_ledger_out_of_reach_is_unavailable() {
     assert!(is_unavailable(try_settle(&ledger, &[completion("p", "o")], 1)));
     assert!(is_unavailable(ledger.payment(&payment_id("p"))));
     assert!(is_unavailable(ledger.order(&order_id("o"))));
-    assert!(is_unavailable(ledger.delivery(receipt(at(1)).delivery_id)));
+    assert!(is_unavailable(ledger.delivery(provenance(at(1)).delivery_id)));
     assert!(is_unavailable(ledger.deliveries(&any())));
 }
 
@@ -65,7 +65,7 @@ fn what_another_session_has_locked_is_named_and_the_rest_can_be_settled() {
     let expected = [
         Outcome::Completed,
         Outcome::Completed,
-        Outcome::Unapplied(Obstacle::OrderPaid),
+        Outcome::Unapplied(UnappliedReason::OrderPaid),
         Outcome::Parked,
         Outcome::Duplicate,
         Outcome::Parked,
@@ -81,7 +81,7 @@ fn a_locked_table_hinders_everything_until_it_is_free() {
     let mut other = database.0.connect();
     other.batch_execute("BEGIN; LOCK TABLE external_payments").expect("a lock");
     let hindered = try_settle(&ledger, &[completion("p", "o")], 1);
-    assert!(matches!(hindered, Err(LedgerError::Hindered(_))), "{hindered:?}");
+    assert!(matches!(hindered, Err(LedgerError::Contended(_))), "{hindered:?}");
     other.batch_execute("ROLLBACK").expect("an end");
     assert_eq!(settle(&ledger, &[completion("p", "o")], 2), [Outcome::Completed]);
 }
@@ -90,12 +90,12 @@ fn a_locked_table_hinders_everything_until_it_is_free() {
 fn connections_that_the_server_has_closed_are_replaced() {
     let database = Own::migrated();
     let ledger = database.ledger();
-    register(&*ledger, &registration("p", "o"), 0);
+    register(&ledger, &registration("p", "o"), 0);
     database.texts(
         "SELECT pg_terminate_backend(pid, 10000)::text AS text FROM pg_stat_activity \
          WHERE datname = current_database() AND pid <> pg_backend_pid()",
     );
-    assert_eq!(settle(&*ledger, &[completion("p", "o")], 1), [Outcome::Completed]);
+    assert_eq!(settle(&ledger, &[completion("p", "o")], 1), [Outcome::Completed]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_commit_is_on_disk_even_where_the_database_would_not_wait_for_it() {
         );
         database.execute(&statements).expect("statements that run");
         let ledger = database.ledger();
-        settle(&*ledger, &[completion("p", "o")], 1);
+        settle(&ledger, &[completion("p", "o")], 1);
         assert_eq!(database.texts("SELECT text FROM sessions"), [expected]);
     }
 }

@@ -1,12 +1,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use contracts::fixtures::{
-    any, at, completion, order_id, payment, payment_id, receipt, register, registration, settle, try_settle,
+use conformance::fixtures::{
+    any, at, completion, order_id, payment, payment_id, provenance, register, registration, settle, try_settle,
 };
 use diesel::connection::SimpleConnection as _;
 use domain::{Outcome, PaymentStatus};
-use ports::{Ledger, LedgerError};
+use ports::LedgerError;
 
 use super::{File, open};
 
@@ -26,7 +26,7 @@ fn a_ledger_out_of_reach_is_unavailable() {
         assert!(is_unavailable(try_settle(&ledger, &[completion("p", "o")], 1)));
         assert!(is_unavailable(ledger.payment(&payment_id("p"))));
         assert!(is_unavailable(ledger.order(&order_id("o"))));
-        assert!(is_unavailable(ledger.delivery(receipt(at(1)).delivery_id)));
+        assert!(is_unavailable(ledger.delivery(provenance(at(1)).delivery_id)));
         assert!(is_unavailable(ledger.deliveries(&any())));
     }
 }

@@ -2,7 +2,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use contracts::fixtures::{register, registration};
+use conformance::fixtures::{register, registration};
 
 use super::File;
 
@@ -13,7 +13,7 @@ fn what_is_written_reaches_its_place_while_the_ledger_is_open() {
     let before = content();
     let ledger = file.ledger();
     for n in 0..100 {
-        register(&*ledger, &registration(&format!("p{n}"), &format!("o{n}")), 0);
+        register(&ledger, &registration(&format!("p{n}"), &format!("o{n}")), 0);
     }
     let deadline = Instant::now() + Duration::from_secs(30);
     while content() == before {

@@ -3,36 +3,33 @@ use std::fmt;
 use std::time::Duration;
 
 use adapters_diesel::{
-    LedgerOptions, ParkedRow, StorageError, SurrogateKeys, build_pool, compare_schema, missing_record, open_books,
-    pool_connections, retry_races,
+    LedgerOptions, ParkedRow, RowIds, StorageError, build_pool, compare_schema, open_books, pool_connections,
+    retry_races,
 };
 use diesel::connection::SimpleConnection as _;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
-use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
-use ports::{
-    Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, LockWait, OrderHistory, PaymentHistory,
-    RecordedPayment,
-};
+use domain::{Books, Changes, PaymentId};
+use ports::{Connections, Ledger, LedgerError, LedgerStats, LockWait, Scope, Upkeep};
 use r2d2::{NopConnectionCustomizer, Pool, PooledConnection};
 
 use crate::address::{Address, Purpose};
-use crate::connecting::{MIGRATIONS, applied_migrations};
-use crate::queries;
+use crate::migrating::{MIGRATIONS, applied_migrations};
 use crate::sessions::Sessions;
 use crate::statements::{AddPartialRefunds, LockPaymentIds, Park, StoreChanges};
+use crate::{queries, shared_queries};
 
 /// The wait for a lock of a caller that will try again: longer than most commits take.
 const MINIMAL_LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// The ledger in a PostgreSQL database.
-pub struct PostgresLedger {
+pub struct PostgresStore {
     pool: Pool<Sessions>,
     patience: Duration,
 }
 
-impl PostgresLedger {
+impl PostgresStore {
     /// A ledger in the database at this URL. It connects when it is first asked.
     #[must_use]
     pub fn open(database_url: &str, options: LedgerOptions) -> Self {
@@ -61,40 +58,52 @@ impl PostgresLedger {
     }
 
     /// Reads in one snapshot.
-    fn read<T>(&self, read: impl FnMut(&mut PgConnection) -> Result<T, StorageError>) -> Result<T, LedgerError> {
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnMut(&mut PgConnection) -> Result<T, StorageError>,
+    ) -> Result<T, LedgerError> {
         let read =
             |connection: &mut PgConnection| connection.build_transaction().repeatable_read().read_only().run(read);
         Ok(self.session()?.run(self.patience, read)?)
     }
-}
 
-impl fmt::Debug for PostgresLedger {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("PostgresLedger").field("connections", &self.pool.state()).finish()
+    /// Writes in a transaction of its own, in which each statement sees what was committed before it.
+    pub(crate) fn write<T>(
+        &self,
+        write: impl FnOnce(&mut PgConnection) -> Result<T, StorageError>,
+    ) -> Result<T, LedgerError> {
+        let write = |connection: &mut PgConnection| connection.build_transaction().read_committed().run(write);
+        Ok(self.session()?.run(self.patience, write)?)
     }
 }
 
-impl Ledger for PostgresLedger {
-    fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
-        let lock_timeout = match keys.lock_wait {
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PostgresStore").field("connections", &self.pool.state()).finish()
+    }
+}
+
+impl Ledger for PostgresStore {
+    fn amend_books(&self, scope: &Scope, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
+        let lock_timeout = match scope.lock_wait {
             LockWait::Long => Some(self.patience / 4),
             // The session's own, for the way of most callbacks has no statement to spare.
             LockWait::Short => None,
             LockWait::Minimal => Some(MINIMAL_LOCK_WAIT),
         };
         // What waited for a registration may be any number.
-        let limit = if keys.waiting { self.patience } else { self.settling_max() };
+        let limit = if scope.parked { self.patience } else { self.settling_max() };
         let amended = self.session()?.run(limit, |connection| {
             // Only what is there can be looked at without a lock: a new payment or a whole order is locked first.
-            let registered = !keys.waiting && !keys.payments.is_empty();
-            let unlocked = registered.then(|| amend_unlocked(connection, keys, lock_timeout, act));
+            let registered = !scope.parked && !scope.payments.is_empty();
+            let unlocked = registered.then(|| amend_unlocked(connection, scope, lock_timeout, act));
             let amended = match unlocked {
                 Some(result) if !result.as_ref().is_err_and(StorageError::needs_locks) => result,
-                _ => retry_races(|| amend_locked(connection, keys, lock_timeout, act)),
+                _ => retry_races(|| amend_locked(connection, scope, lock_timeout, act)),
             };
             match amended {
                 // A session that can tell what is held is still of use, whatever the error was.
-                Err(error) if error.is_particular() => match held_payments(connection, keys) {
+                Err(error) if error.is_particular() => match held_payments(connection, scope) {
                     Ok(payments) if !payments.is_empty() => Err(StorageError::Held { payments }),
                     _ => Err(error),
                 },
@@ -102,35 +111,13 @@ impl Ledger for PostgresLedger {
             }
         });
         match amended {
-            Err(error) if error.is_particular() => Err(LedgerError::Hindered(error.into())),
+            Err(error) if error.is_particular() => Err(LedgerError::Contended(error.into())),
             result => Ok(result?),
         }
     }
+}
 
-    fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
-        self.read(|connection| queries::payment_history(connection, id))
-    }
-
-    fn payment_and_order(&self, id: &PaymentId) -> Result<Option<(RecordedPayment, Order)>, LedgerError> {
-        self.read(|connection| queries::payment_and_order(connection, id))
-    }
-
-    fn order(&self, id: &OrderId) -> Result<Option<OrderHistory>, LedgerError> {
-        self.read(|connection| queries::order_history(connection, id))
-    }
-
-    fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, LedgerError> {
-        self.read(|connection| queries::delivery(connection, id))
-    }
-
-    fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError> {
-        self.read(|connection| {
-            // Some outcomes are frequent and others rare: that decides along which index to walk.
-            connection.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan")?;
-            queries::filtered_deliveries(connection, filter)
-        })
-    }
-
+impl Upkeep for PostgresStore {
     fn check_schema(&self) -> Result<(), LedgerError> {
         let applied = self.session()?.run(self.patience, applied_migrations)?;
         compare_schema::<Pg>(&MIGRATIONS, &applied)
@@ -142,8 +129,8 @@ impl Ledger for PostgresLedger {
         Ok(session.run(self.settling_max(), try_a_commit)?)
     }
 
-    fn figures(&self) -> Result<LedgerFigures, LedgerError> {
-        self.read(queries::figures)
+    fn stats(&self) -> Result<LedgerStats, LedgerError> {
+        self.read(shared_queries::stats)
     }
 
     fn connections(&self) -> Connections {
@@ -155,7 +142,7 @@ impl Ledger for PostgresLedger {
 /// is written, so nothing may rest on what is not written; and what changes nothing (a duplicate, say) never waits.
 fn amend_unlocked(
     connection: &mut PgConnection,
-    keys: &Keys,
+    scope: &Scope,
     lock_timeout: Option<Duration>,
     act: &mut dyn FnMut(&mut Books),
 ) -> Result<(), StorageError> {
@@ -163,26 +150,26 @@ fn amend_unlocked(
         if let Some(timeout) = lock_timeout {
             set_lock_timeout(connection, timeout)?;
         }
-        let payments = queries::payments_with_orders(connection, &keys.payments)?;
-        if payments.len() < keys.payments.len() {
+        let payments = queries::payments_with_orders(connection, &scope.payments)?;
+        if payments.len() < scope.payments.len() {
             return Err(StorageError::Unregistered);
         }
-        let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
-        let (mut books, surrogate_keys) = open_books(payments, Vec::new(), partial_refunds, Vec::new())?;
+        let partial_refunds = shared_queries::known_partial_refunds(connection, &scope.partial_refunds)?;
+        let (mut books, row_ids) = open_books(payments, Vec::new(), partial_refunds, Vec::new())?;
         act(&mut books);
         let changes = books.close();
         if changes.rests_on_unchanged {
             return Err(StorageError::RestsOnUnlocked);
         }
-        store(connection, changes, surrogate_keys)
+        store(connection, changes, row_ids)
     })
 }
 
 /// Amends the books of any payments and orders, there or not, and locks them first: of the ids, the payments and the
-/// orders each in one order, so that nobody waits in a circle. Each statement sees what was committed while it waited.
+/// orders each in one order, which excludes deadlocks. Each statement sees what was committed while it waited.
 fn amend_locked(
     connection: &mut PgConnection,
-    keys: &Keys,
+    scope: &Scope,
     lock_timeout: Option<Duration>,
     act: &mut dyn FnMut(&mut Books),
 ) -> Result<(), StorageError> {
@@ -190,15 +177,16 @@ fn amend_locked(
         if let Some(timeout) = lock_timeout {
             set_lock_timeout(connection, timeout)?;
         }
-        keys.payments.iter().collect::<LockPaymentIds>().execute(connection)?;
-        let of_payments = queries::lock_payments(connection, &keys.payments)?;
-        let orders = queries::lock_orders(connection, &of_payments, &keys.orders)?;
-        let payments = queries::payments_with_orders(connection, &keys.payments)?;
-        let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
-        let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
-        let (mut books, surrogate_keys) = open_books(payments, orders, partial_refunds, waiting)?;
+        scope.payments.iter().collect::<LockPaymentIds>().execute(connection)?;
+        let of_payments = queries::lock_payments(connection, &scope.payments)?;
+        let orders = queries::lock_orders(connection, &of_payments, &scope.orders)?;
+        let payments = queries::payments_with_orders(connection, &scope.payments)?;
+        let partial_refunds = shared_queries::known_partial_refunds(connection, &scope.partial_refunds)?;
+        let parked =
+            if scope.parked { shared_queries::parked_notifications(connection, &scope.payments)? } else { Vec::new() };
+        let (mut books, row_ids) = open_books(payments, orders, partial_refunds, parked)?;
         act(&mut books);
-        store(connection, books.close(), surrogate_keys)
+        store(connection, books.close(), row_ids)
     })
 }
 
@@ -207,13 +195,13 @@ fn set_lock_timeout(connection: &mut PgConnection, timeout: Duration) -> QueryRe
     connection.batch_execute(&format!("SET LOCAL lock_timeout = {}", timeout.as_millis().max(1)))
 }
 
-/// Those of the payments of `keys` that another session holds now. Keeps no lock.
-fn held_payments(connection: &mut PgConnection, keys: &Keys) -> Result<BTreeSet<PaymentId>, StorageError> {
+/// Those of the payments of `scope` that another session holds now. Keeps no lock.
+fn held_payments(connection: &mut PgConnection, scope: &Scope) -> Result<BTreeSet<PaymentId>, StorageError> {
     let mut held = BTreeSet::new();
     let looked = connection.build_transaction().read_committed().run(|connection| -> Result<(), StorageError> {
         // A locked table is waited for all the same.
         set_lock_timeout(connection, MINIMAL_LOCK_WAIT)?;
-        held = queries::held_payments(connection, &keys.payments)?;
+        held = queries::held_payments(connection, &scope.payments)?;
         Err(DieselError::RollbackTransaction.into())
     });
     match looked {
@@ -231,8 +219,8 @@ fn try_a_commit(connection: &mut PgConnection) -> Result<(), StorageError> {
     connection.transaction(|connection| {
         // Waits for a lock on a table as a callback would.
         connection.batch_execute(
-            "LOCK TABLE orders, external_payments, open_payments, paypal_payments, webpay_payments, inner_payments, \
-             invoice_payments, deliveries, parked_deliveries, partial_refunds, events IN ROW EXCLUSIVE MODE",
+            "LOCK TABLE orders, external_payments, open_payments, inner_payment_details, invoice_payment_details, \
+             deliveries, parked_deliveries, partial_refunds, events IN ROW EXCLUSIVE MODE",
         )?;
         // More than fits into the memory that it may use, so it is written to a file: a full disk shows. Tables would
         // keep what is written to them, even if it is rolled back.
@@ -243,7 +231,7 @@ fn try_a_commit(connection: &mut PgConnection) -> Result<(), StorageError> {
     })
 }
 
-fn store(connection: &mut PgConnection, changes: Changes, mut keys: SurrogateKeys) -> Result<(), StorageError> {
+fn store(connection: &mut PgConnection, changes: Changes, mut row_ids: RowIds) -> Result<(), StorageError> {
     let Changes {
         added_orders,
         added_payments,
@@ -255,18 +243,14 @@ fn store(connection: &mut PgConnection, changes: Changes, mut keys: SurrogateKey
         events,
         rests_on_unchanged: _,
     } = changes;
-    queries::add(connection, added_orders, added_payments, &mut keys)?;
+    shared_queries::add(connection, added_orders, added_payments, &mut row_ids)?;
     let parked: Vec<ParkedRow> = deliveries.iter().filter_map(ParkedRow::of).collect();
     let (mut deliveries, mut events) = (deliveries.into_iter(), events.into_iter());
     let (entries, told) = (deliveries.by_ref().take(ROWS_MAX), events.by_ref().take(ROWS_MAX));
-    let without_record: Vec<String> =
-        StoreChanges::new(&changed_payments, &changed_orders, entries, told, &keys)?.load(connection)?;
-    if !without_record.is_empty() {
-        return Err(missing_record(&without_record));
-    }
+    StoreChanges::new(&changed_payments, &changed_orders, entries, told, &row_ids)?.execute(connection)?;
     while deliveries.len() > 0 || events.len() > 0 {
         let (entries, told) = (deliveries.by_ref().take(ROWS_MAX), events.by_ref().take(ROWS_MAX));
-        StoreChanges::new(&[], &[], entries, told, &keys)?.execute(connection)?;
+        StoreChanges::new(&[], &[], entries, told, &row_ids)?.execute(connection)?;
     }
     // All of these are rare.
     if !parked.is_empty() {

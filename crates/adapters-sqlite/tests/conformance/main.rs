@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters_diesel::LedgerOptions;
-use adapters_sqlite::{SqliteLedger, migrate};
-use contracts::ledger::serializing::{EVENTS, check_serializability};
-use contracts::ledger::sql::Database;
+use adapters_sqlite::{SqliteStore, migrate};
+use conformance::ledger::serializing::{EVENTS, check_serializability};
+use conformance::ledger::sql::Database;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
-use ports::Ledger;
+use ports::Store;
 use tempfile::TempDir;
 
 /// How long a migration waits for another one.
@@ -42,8 +42,8 @@ impl File {
         self.folder.path().join("ledger.sqlite3")
     }
 
-    fn ledger(&self) -> Arc<dyn Ledger> {
-        Arc::new(open(&self.path(), Duration::from_secs(30)))
+    fn ledger(&self) -> Arc<dyn Store> {
+        open(&self.path(), Duration::from_secs(30))
     }
 
     fn connect(&self) -> SqliteConnection {
@@ -53,8 +53,8 @@ impl File {
     }
 }
 
-fn open(path: &Path, patience: Duration) -> SqliteLedger {
-    SqliteLedger::open(path, LedgerOptions { pool_size: 4, patience })
+fn open(path: &Path, patience: Duration) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(path, LedgerOptions { pool_size: 4, patience }))
 }
 
 #[derive(QueryableByName)]
@@ -75,20 +75,20 @@ impl Database for File {
     }
 }
 
-fn fresh_ledger() -> (Arc<dyn Ledger>, File) {
+fn fresh_ledger() -> (Arc<dyn Store>, File) {
     let file = File::migrated();
     (file.ledger(), file)
 }
 
 /// As in two processes: nothing is shared but the file.
-fn two_ledgers() -> (Arc<dyn Ledger>, Arc<dyn Ledger>, File) {
+fn two_ledgers() -> (Arc<dyn Store>, Arc<dyn Store>, File) {
     let file = File::migrated();
     (file.ledger(), file.ledger(), file)
 }
 
-contracts::ledger_contract!(fresh_ledger);
-contracts::shared_ledger_contract!(two_ledgers);
-contracts::sql_ledger_contract!(fresh_ledger);
+conformance::ledger_conformance!(fresh_ledger);
+conformance::shared_ledger_conformance!(two_ledgers);
+conformance::sql_ledger_conformance!(fresh_ledger);
 
 #[test]
 fn whatever_happens_at_once_equals_some_order_of_it() {

@@ -9,28 +9,25 @@ use std::time::{Duration, Instant};
 
 use adapters_diesel::schema::{deliveries, events, parked_deliveries, partial_refunds};
 use adapters_diesel::{
-    DeliveryRow, EventRow, LedgerOptions, ParkedRow, PartialRefundRow, StorageError, SurrogateKeys, build_pool,
+    DeliveryRow, EventRow, LedgerOptions, ParkedRow, PartialRefundRow, RowIds, StorageError, build_pool,
     compare_schema, open_books, pool_connections, retry_races,
 };
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::r2d2::{ManageConnection as _, NopConnectionCustomizer, Pool, PooledConnection};
 use diesel::sqlite::Sqlite;
-use domain::{Books, Changes, Delivery, DeliveryId, Order, OrderId, PaymentId};
-use ports::{
-    Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
-    RecordedPayment,
-};
+use domain::{Books, Changes};
+use ports::{Connections, Ledger, LedgerError, LedgerStats, Scope, Upkeep};
 
 use crate::checkpointing::Checkpointer;
 use crate::connecting::{MIGRATIONS, Opener, Session, applied_migrations};
-use crate::queries;
+use crate::{queries, shared_queries};
 
 /// How long readiness waits for the turn to write in this process, and then for other processes.
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The ledger in an SQLite file.
-pub struct SqliteLedger {
+pub struct SqliteStore {
     path: PathBuf,
     pool: Pool<Opener>,
     /// SQLite lets one connection write at a time and has the others poll for their turn; waiting here is
@@ -43,7 +40,7 @@ pub struct SqliteLedger {
     checkpointer: Checkpointer,
 }
 
-impl SqliteLedger {
+impl SqliteStore {
     /// A ledger in the database in this file, which must be there. It is opened when the ledger is first asked.
     #[must_use]
     pub fn open(path: &Path, options: LedgerOptions) -> Self {
@@ -65,8 +62,25 @@ impl SqliteLedger {
     }
 
     /// Reads in one snapshot.
-    fn read<T>(&self, read: impl FnOnce(&mut SqliteConnection) -> Result<T, StorageError>) -> Result<T, LedgerError> {
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&mut SqliteConnection) -> Result<T, StorageError>,
+    ) -> Result<T, LedgerError> {
         self.connection()?.run(|connection| connection.transaction(read))
+    }
+
+    /// Writes in one transaction, when it is this thread's turn.
+    pub(crate) fn write<T>(
+        &self,
+        mut write: impl FnMut(&mut SqliteConnection) -> Result<T, StorageError>,
+    ) -> Result<T, LedgerError> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // An immediate transaction locks the whole database, and with it every key.
+        let written = self
+            .connection()?
+            .run(|connection| retry_races(|| connection.immediate_transaction(|connection| write(connection))))?;
+        self.checkpointer.wake();
+        Ok(written)
     }
 
     /// The turn to write, or none if another writer commits before it can be had, which shows as much.
@@ -86,44 +100,21 @@ impl SqliteLedger {
     }
 }
 
-impl fmt::Debug for SqliteLedger {
+impl fmt::Debug for SqliteStore {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SqliteLedger").field("connections", &self.pool.state()).finish()
+        formatter.debug_struct("SqliteStore").field("connections", &self.pool.state()).finish()
     }
 }
 
-impl Ledger for SqliteLedger {
-    fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        // An immediate transaction locks the whole database, and with it every key.
-        self.connection()?.run(|connection| {
-            retry_races(|| connection.immediate_transaction(|connection| amend(connection, keys, act)))
-        })?;
+impl Ledger for SqliteStore {
+    fn amend_books(&self, scope: &Scope, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
+        self.write(|connection| amend(connection, scope, act))?;
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.checkpointer.wake();
         Ok(())
     }
+}
 
-    fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
-        self.read(|connection| queries::payment_history(connection, id))
-    }
-
-    fn payment_and_order(&self, id: &PaymentId) -> Result<Option<(RecordedPayment, Order)>, LedgerError> {
-        self.read(|connection| queries::payment_and_order(connection, id))
-    }
-
-    fn order(&self, id: &OrderId) -> Result<Option<OrderHistory>, LedgerError> {
-        self.read(|connection| queries::order_history(connection, id))
-    }
-
-    fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, LedgerError> {
-        self.read(|connection| queries::delivery(connection, id))
-    }
-
-    fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError> {
-        self.read(|connection| queries::filtered_deliveries(connection, filter))
-    }
-
+impl Upkeep for SqliteStore {
     fn check_schema(&self) -> Result<(), LedgerError> {
         compare_schema::<Sqlite>(&MIGRATIONS, &self.read(applied_migrations)?)
     }
@@ -139,8 +130,8 @@ impl Ledger for SqliteLedger {
         Ok(())
     }
 
-    fn figures(&self) -> Result<LedgerFigures, LedgerError> {
-        self.read(queries::figures)
+    fn stats(&self) -> Result<LedgerStats, LedgerError> {
+        self.read(shared_queries::stats)
     }
 
     fn connections(&self) -> Connections {
@@ -160,18 +151,23 @@ fn try_to_commit(connection: &mut SqliteConnection) -> Result<(), StorageError> 
     Ok(connection.batch_execute("PRAGMA user_version = 0")?)
 }
 
-fn amend(connection: &mut SqliteConnection, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), StorageError> {
-    let payments = queries::payments_with_orders(connection, &keys.payments)?;
+fn amend(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    act: &mut dyn FnMut(&mut Books),
+) -> Result<(), StorageError> {
+    let payments = queries::payments_with_orders(connection, &scope.payments)?;
     let read: BTreeSet<&str> = payments.iter().map(|(_, _, order)| order.order_id.as_str()).collect();
-    let orders = queries::orders(connection, keys.orders.iter().filter(|id| !read.contains(id.as_str())))?;
-    let partial_refunds = queries::known_partial_refunds(connection, &keys.partial_refunds)?;
-    let waiting = if keys.waiting { queries::waiting_deliveries(connection, &keys.payments)? } else { Vec::new() };
-    let (mut books, surrogate_keys) = open_books(payments, orders, partial_refunds, waiting)?;
+    let orders = queries::orders(connection, scope.orders.iter().filter(|id| !read.contains(id.as_str())))?;
+    let partial_refunds = shared_queries::known_partial_refunds(connection, &scope.partial_refunds)?;
+    let parked =
+        if scope.parked { shared_queries::parked_notifications(connection, &scope.payments)? } else { Vec::new() };
+    let (mut books, row_ids) = open_books(payments, orders, partial_refunds, parked)?;
     act(&mut books);
-    store(connection, books.close(), surrogate_keys)
+    store(connection, books.close(), row_ids)
 }
 
-fn store(connection: &mut SqliteConnection, changes: Changes, mut keys: SurrogateKeys) -> Result<(), StorageError> {
+fn store(connection: &mut SqliteConnection, changes: Changes, mut row_ids: RowIds) -> Result<(), StorageError> {
     let Changes {
         added_orders,
         added_payments,
@@ -183,16 +179,16 @@ fn store(connection: &mut SqliteConnection, changes: Changes, mut keys: Surrogat
         events,
         rests_on_unchanged: _,
     } = changes;
-    queries::add(connection, added_orders, added_payments, &mut keys)?;
+    shared_queries::add(connection, added_orders, added_payments, &mut row_ids)?;
     for payment in changed_payments {
-        queries::update_payment(connection, &payment, &keys)?;
+        queries::update_payment(connection, &payment, &row_ids)?;
     }
     for order in changed_orders {
-        queries::update_order(connection, &order, &keys)?;
+        queries::update_order(connection, &order, &row_ids)?;
     }
     let parked: Vec<ParkedRow> = deliveries.iter().filter_map(ParkedRow::of).collect();
     for delivery in deliveries {
-        let row = DeliveryRow::new(delivery, &keys);
+        let row = DeliveryRow::new(delivery, &row_ids);
         diesel::insert_into(deliveries::table).values(row).execute(connection)?;
     }
     for row in parked {
