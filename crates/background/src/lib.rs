@@ -1,0 +1,12 @@
+//! Work without a request: one [`Driver`] for all of it, and a small [`Task`] for each kind. What a task does is a use case;
+//! when it is done, on which replica, and what becomes of failures is the driver's.
+
+mod driver;
+mod report_stuck_payments;
+mod schedule;
+mod task;
+
+pub use driver::{Driver, DriverParts};
+pub use report_stuck_payments::ReportStuckPayments;
+pub use schedule::Schedule;
+pub use task::{Next, Task, TaskError};
