@@ -12,10 +12,10 @@ impl Fields {
         Self(fields.into_iter().collect())
     }
 
-    /// Those of the record and its logger. Of those with the same key the latest stands.
+    /// Those of the record and its logger. Of several with the same key the latest wins.
     pub(crate) fn gather(record: &Record<'_>, values: &OwnedKVList) -> Self {
         let mut gathered = Gathering(Vec::new());
-        // Gathering fails nowhere; a value that does leaves out what comes after it.
+        // A value that fails to serialize ends the list; this serializer itself never fails.
         let _ = record.kv().serialize(record, &mut gathered).and_then(|()| values.serialize(record, &mut gathered));
         gathered.0.reverse();
         Self(gathered.0)
@@ -47,20 +47,20 @@ fn emit(key: Key, value: &Value, serializer: &mut dyn Serializer) -> slog::Resul
     }
 }
 
-/// Those that were met so far. slog begins with the latest.
+/// The fields so far. slog begins with the latest.
 struct Gathering(Vec<(Key, Value)>);
 
 impl Gathering {
     fn put(&mut self, key: Key, value: impl Into<Value>) -> slog::Result {
         let key = unreserved(key);
-        if !self.0.iter().any(|(met, _)| *met == key) {
+        if !self.0.iter().any(|(other, _)| *other == key) {
             self.0.push((key, value.into()));
         }
         Ok(())
     }
 }
 
-/// Every record has these keys of its own.
+/// Renames keys that every record has anyway.
 fn unreserved(key: Key) -> Key {
     match key {
         "level" => "level_",
@@ -151,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn of_two_with_the_same_key_the_latest_stands() {
+    fn of_two_with_the_same_key_the_latest_wins() {
         check(o!("a" => 1, "b" => 2), kv!("a" => 3, "a" => 4), [("b", json!(2)), ("a", json!(4))]);
     }
 
     #[test]
-    fn none_takes_the_place_of_what_every_record_has() {
+    fn keys_that_every_record_has_are_renamed() {
         let keys = kv!("level" => 1, "message" => 2, "service" => 3, "timestamp" => 4);
         let expect = [("level_", json!(1)), ("message_", json!(2)), ("service_", json!(3)), ("timestamp_", json!(4))];
         check(o!(), keys, expect);

@@ -14,7 +14,7 @@ use crate::word;
 pub enum Format {
     /// JSON, one record a line: `timestamp`, `level`, `service`, `message`, and the record's keys.
     Json,
-    /// A line for people, which shows no control characters raw.
+    /// A line for people, with control characters escaped.
     Pretty {
         /// In colours, for a terminal.
         coloured: bool,
@@ -23,7 +23,7 @@ pub enum Format {
 
 pub(crate) type Output = Box<dyn Drain<Ok = (), Err = io::Error> + Send>;
 
-/// What writes records that bear their time as their tag, one line each, and flushes each.
+/// A drain that writes and flushes one line for each record. The tag of a record is its time.
 pub(crate) fn output(format: Format, service: String, stream: impl Write + Send + 'static) -> Output {
     match format {
         Format::Json => Box::new(json(service, stream)),
@@ -32,7 +32,7 @@ pub(crate) fn output(format: Format, service: String, stream: impl Write + Send 
 }
 
 fn json<W: Write>(service: String, stream: W) -> slog_json::Json<BufWriter<W>> {
-    // From the last to the first.
+    // In reverse order.
     let fields = o!(
         "message" => PushFnValue(|record: &Record<'_>, serializer| serializer.emit(record.msg())),
         "service" => service,
@@ -72,7 +72,7 @@ impl<W: Write> Decorator for Lines<W> {
     {
         let mut line = Line { text: String::new(), level: self.coloured.then(|| record.level()) };
         write(&mut line)?;
-        // The end of the line was taken for a part of it.
+        // `Line` has escaped the final newline, too.
         let text = line.text.strip_suffix("\\n").unwrap_or(&line.text);
         let mut stream = self.stream.borrow_mut();
         stream.write_all(format!("{text}\n").as_bytes())?;
@@ -80,7 +80,7 @@ impl<W: Write> Decorator for Lines<W> {
     }
 }
 
-/// A line that is being made: what is written into it cannot move the cursor.
+/// A line under construction. Characters that move the cursor are escaped.
 struct Line {
     text: String,
     /// Its level, if it is coloured.
@@ -111,7 +111,7 @@ impl Write for Line {
     }
 }
 
-/// Control characters, and those that turn the direction of the text.
+/// Control characters, and those that change the direction of the text.
 fn moves_the_cursor(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::fields::Fields;
 
-    /// Sends on what is written.
+    /// Sends what is written through a channel.
     struct Pipe(Sender<Vec<u8>>);
 
     impl Write for Pipe {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_the_cursor_is_shown_and_not_done() {
+    fn what_moves_the_cursor_is_escaped() {
         let fields = Fields::new([("a", json!("é\x1b[2J\u{9b}\u{202e}\r\n"))]);
         let expect = "2026-01-02T03:04:05.000006Z WARN  1\\n2\\n, a: é\\u{1b}[2J\\u{9b}\\u{202e}\\r\\n\n";
         check(Format::Pretty { coloured: false }, "1\n2\n", fields, expect);

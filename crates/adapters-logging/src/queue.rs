@@ -1,4 +1,4 @@
-//! The queue to the stream, as those who log meet it.
+//! The queue to the stream, and what a logging call does when it is full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,31 +9,30 @@ use chrono::{DateTime, Utc};
 use slog::{Drain, Never, OwnedKVList, Record, RecordStatic};
 use slog_async::AsyncCore;
 
-use crate::counts::{Destination, Fate, LogCounts};
+use crate::counts::{Destination, Disposition, LogCounts};
 use crate::timestamp;
 
-/// Records that may wait to be written.
+/// Records in the queue at most.
 pub(crate) const QUEUE_MAX: usize = 8192;
 
-/// How long a logging call waits for room. Somebody's callback waits meanwhile, and so does whatever else is on
-/// its thread.
+/// How long a logging call waits for room. It blocks its thread meanwhile, with every request that is on it.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// How long it waits before it looks again.
+/// The time between two tries.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Stamps records and puts them into the queue. The stamp is the record's tag, for slog-async keeps that and
-/// would ask a value that is a function only when its thread gets to the record.
-pub(crate) struct Entrance {
+/// Stamps records with their time and puts them into the queue. The time is the record's tag: slog-async keeps that,
+/// but evaluates values that are functions only when its thread gets to the record.
+pub(crate) struct QueueDrain {
     pub(crate) queue: AsyncCore,
-    pub(crate) room: Arc<Room>,
+    pub(crate) backpressure: Arc<Backpressure>,
     pub(crate) counts: Arc<LogCounts>,
-    /// Whom a record misses that does not get in.
+    /// The destinations that a record misses when it does not get into the queue.
     pub(crate) destinations: &'static [Destination],
     pub(crate) now: fn() -> DateTime<Utc>,
 }
 
-impl Drain for Entrance {
+impl Drain for QueueDrain {
     type Ok = ();
     type Err = Never;
 
@@ -41,32 +40,32 @@ impl Drain for Entrance {
         let tag = timestamp((self.now)());
         let stamped = RecordStatic { location: record.location(), level: record.level(), tag: &tag };
         let stamped = Record::new(&stamped, record.msg(), record.kv());
-        if !self.room.put(|| self.queue.log(&stamped, values).is_ok()) {
-            self.destinations.iter().for_each(|destination| self.counts.add(*destination, Fate::Dropped, 1));
+        if !self.backpressure.put(|| self.queue.log(&stamped, values).is_ok()) {
+            self.destinations.iter().for_each(|destination| self.counts.add(*destination, Disposition::Dropped, 1));
         }
         Ok(())
     }
 }
 
-/// How full the queue is, as both of its ends see it.
+/// How full the queue is, for both of its ends.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
-    /// Records that are in the queue, or on their way into it or out of it.
-    waiting: AtomicUsize,
-    /// There was no room for as long as anybody waits.
+pub(crate) struct Backpressure {
+    /// Records in the queue, being put into it, or being written.
+    queued: AtomicUsize,
+    /// A logging call has waited in vain: the next ones do not wait.
     stalled: AtomicBool,
     dropped: AtomicU64,
 }
 
-impl Room {
-    /// Tries until there is room, but not for long. Says whether it is in.
+impl Backpressure {
+    /// Tries until there is room, for at most 20 ms. Returns whether the record is in the queue.
     fn put(&self, try_to_put: impl Fn() -> bool) -> bool {
-        // Before it is in: the other end may be quick.
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+        // Counted first: the other end may take it before this thread goes on.
+        self.queued.fetch_add(1, Ordering::SeqCst);
         if try_to_put() || self.wait_for_room(&try_to_put) {
             return true;
         }
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.queued.fetch_sub(1, Ordering::SeqCst);
         self.dropped.fetch_add(1, Ordering::SeqCst);
         false
     }
@@ -85,11 +84,11 @@ impl Room {
         false
     }
 
-    /// A record has left the queue. Says how many were dropped, as soon as there is room again: not one place,
-    /// which a reader that crawls makes as well, but half of all.
+    /// A record has been written. Returns how many were dropped, once half of the queue is free again: a single
+    /// free place would also appear with a slow reader.
     pub(crate) fn leave(&self) -> Option<u64> {
-        let waiting = self.waiting.fetch_sub(1, Ordering::SeqCst) - 1;
-        if waiting > QUEUE_MAX / 2 {
+        let queued = self.queued.fetch_sub(1, Ordering::SeqCst) - 1;
+        if queued > QUEUE_MAX / 2 {
             return None;
         }
         self.stalled.store(false, Ordering::SeqCst);
@@ -98,7 +97,7 @@ impl Room {
 
     pub(crate) fn wait_until_empty(&self, patience: Duration) {
         let began = Instant::now();
-        while self.waiting.load(Ordering::SeqCst) > 0 && began.elapsed() < patience {
+        while self.queued.load(Ordering::SeqCst) > 0 && began.elapsed() < patience {
             thread::sleep(PAUSE);
         }
     }
@@ -108,26 +107,26 @@ impl Room {
 mod tests {
     use super::*;
 
-    fn full() -> Room {
-        Room { waiting: AtomicUsize::new(QUEUE_MAX), ..Room::default() }
+    fn full() -> Backpressure {
+        Backpressure { queued: AtomicUsize::new(QUEUE_MAX), ..Backpressure::default() }
     }
 
     #[test]
-    fn nobody_waits_again_until_there_is_room() {
-        let room = full();
-        let waits = |room: &Room| {
+    fn after_one_wait_in_vain_no_call_waits_until_half_of_the_queue_is_free() {
+        let backpressure = full();
+        let waits = |backpressure: &Backpressure| {
             let tried = AtomicUsize::new(0);
-            assert!(!room.put(|| tried.fetch_add(1, Ordering::SeqCst) == usize::MAX));
+            assert!(!backpressure.put(|| tried.fetch_add(1, Ordering::SeqCst) == usize::MAX));
             tried.into_inner() > 1
         };
-        assert!(waits(&room));
-        assert!(!waits(&room));
-        assert_eq!(room.leave(), None);
-        assert!(!waits(&room), "one place is no room");
-        while room.waiting.load(Ordering::SeqCst) > QUEUE_MAX / 2 + 1 {
-            assert_eq!(room.leave(), None);
+        assert!(waits(&backpressure));
+        assert!(!waits(&backpressure));
+        assert_eq!(backpressure.leave(), None);
+        assert!(!waits(&backpressure), "one free place is not enough");
+        while backpressure.queued.load(Ordering::SeqCst) > QUEUE_MAX / 2 + 1 {
+            assert_eq!(backpressure.leave(), None);
         }
-        assert_eq!((room.leave(), room.leave()), (Some(3), None));
-        assert!(waits(&room), "now somebody who keeps up may be waited for");
+        assert_eq!((backpressure.leave(), backpressure.leave()), (Some(3), None));
+        assert!(waits(&backpressure), "the reader keeps up again");
     }
 }

@@ -1,4 +1,4 @@
-//! A record in the form that logging-microservice takes (neighbours.md): it refuses any other.
+//! A record in the only form that logging-microservice accepts (neighbours.md).
 
 use serde::{Serialize, Serializer};
 use serde_json::{Number, Value};
@@ -7,13 +7,13 @@ use slog::Record;
 use crate::fields::Fields;
 use crate::word;
 
-/// The largest body that it takes.
+/// The largest body that it accepts.
 const BODY_BYTES_MAX: usize = 102_400;
 
-/// What is left of a message that is too long by itself. Every byte of it can become six.
+/// What is kept of a message that is too long by itself. JSON may need six bytes for each of these.
 const MESSAGE_BYTES_MAX: usize = 8192;
 
-/// The largest `correlation_id` that stands by itself.
+/// The longest `correlation_id` that gets a field of its own.
 const CORRELATION_ID_BYTES_MAX: usize = 255;
 
 #[derive(Serialize)]
@@ -44,8 +44,8 @@ impl Serialize for Metadata<'_> {
     }
 }
 
-/// The body that holds this record, which bears its time as its tag. What is too large loses its keys, and the
-/// end of its message if it must, and says so by `cut` in its metadata.
+/// The body for this record, whose tag is its time. A record that is too large loses its keys and, if it must, the
+/// end of its message; `cut` in its metadata says so.
 pub(crate) fn body(service: &str, record: &Record<'_>, fields: &Fields) -> serde_json::Result<Vec<u8>> {
     let message = record.msg().to_string();
     let mut wire = Wire {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_place_of_its_own_is_metadata() {
+    fn what_has_no_field_of_its_own_is_metadata() {
         check(vec![], json!({}));
         check(
             vec![("correlation_id", json!("c")), ("duration_ms", json!(1.5)), ("a", json!(1)), ("b", json!(null))],
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_or_no_duration_has_no_place_of_its_own() {
+    fn what_is_no_id_or_no_duration_is_metadata() {
         for (key, value) in [
             ("correlation_id", json!(7)),
             ("correlation_id", json!("")),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_have_the_words_that_it_knows() {
+    fn levels_have_the_words_of_the_service() {
         for (level, word) in [
             (Level::Critical, "error"),
             (Level::Error, "error"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_as_large_as_can_be_is_whole() {
+    fn a_record_of_the_largest_size_is_whole() {
         let (_, empty) = wire(Level::Info, "m", vec![("a", json!(""))]);
         let fitting = "x".repeat(BODY_BYTES_MAX - empty);
         let (whole, size) = wire(Level::Info, "m", vec![("a", json!(fitting))]);

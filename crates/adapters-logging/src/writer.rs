@@ -6,17 +6,17 @@ use chrono::{DateTime, Utc};
 use slog::{BorrowedKV, Drain, Level, Never, OwnedKVList, Record, RecordStatic, o};
 
 use crate::central::CentralQueue;
-use crate::counts::{Destination, Fate, LogCounts};
+use crate::counts::{Destination, Disposition, LogCounts};
 use crate::fields::Fields;
 use crate::output::Output;
-use crate::queue::Room;
-use crate::{is_on_the_log_itself, timestamp};
+use crate::queue::Backpressure;
+use crate::{is_about_the_log, timestamp};
 
 /// Writes records to the stream, and then offers them to the central logging service.
 pub(crate) struct Writer {
     pub(crate) output: Output,
     pub(crate) central: Option<CentralQueue>,
-    pub(crate) room: Arc<Room>,
+    pub(crate) backpressure: Arc<Backpressure>,
     pub(crate) counts: Arc<LogCounts>,
     pub(crate) now: fn() -> DateTime<Utc>,
 }
@@ -29,11 +29,11 @@ impl Drain for Writer {
         let fields = Fields::gather(record, values);
         self.write(record, &fields);
         if let Some(central) = &self.central
-            && !is_on_the_log_itself(record)
+            && !is_about_the_log(record)
         {
             central.offer(record, &fields);
         }
-        if let Some(dropped) = self.room.leave() {
+        if let Some(dropped) = self.backpressure.leave() {
             self.report(dropped);
         }
         Ok(())
@@ -44,16 +44,16 @@ impl Writer {
     fn write(&self, record: &Record<'_>, fields: &Fields) {
         let statics = RecordStatic { location: record.location(), level: record.level(), tag: record.tag() };
         let record = Record::new(&statics, record.msg(), BorrowedKV(fields));
-        // A record that cannot be written is lost; what it tells of must go on.
-        let fate = match self.output.log(&record, &o!().into()) {
-            Ok(()) => Fate::Written,
-            Err(_) => Fate::Dropped,
+        // A record that cannot be written is lost; the service goes on.
+        let disposition = match self.output.log(&record, &o!().into()) {
+            Ok(()) => Disposition::Written,
+            Err(_) => Disposition::Dropped,
         };
-        self.counts.add(Destination::Stdout, fate, 1);
+        self.counts.add(Destination::Stdout, disposition, 1);
     }
 
-    /// Says how many records did not get into the queue. None of them gets to the central service either, for
-    /// it is behind the same queue.
+    /// Reports how many records did not get into the queue. They are lost for the central service, too, which is
+    /// behind the same queue.
     fn report(&self, dropped: u64) {
         let tag = timestamp((self.now)());
         let record = RecordStatic { tag: &tag, ..slog::record_static!(Level::Warning, "") };

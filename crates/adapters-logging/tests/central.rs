@@ -1,26 +1,26 @@
-//! The central logging service: what arrives there, and what is said of what does not.
+//! The central logging service: what arrives there, and how the rest is reported.
 
 mod common;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adapters_logging::{CentralSettings, Destination, Fate, LogCounts, LogGuard, start};
+use adapters_logging::{CentralSettings, Destination, Disposition, LogCounts, LogGuard, start};
 use serde_json::{Value, json};
-use simulator::{Conduct, LoggingService};
+use simulator::{Behaviour, LoggingService};
 use slog::{Logger, debug, error, info, o, warn};
 
 use common::{Lines, close, settings};
 
 /// A log with its stream and its service.
-struct Stage {
+struct TestLog {
     log: Logger,
     guard: LogGuard,
     lines: Lines,
     service: LoggingService,
 }
 
-impl Stage {
+impl TestLog {
     fn open() -> Self {
         Self::with(LoggingService::start().expect("a service"), |_| {})
     }
@@ -58,7 +58,7 @@ impl Stage {
         assert!(self.arrived().into_iter().eq(0..end));
     }
 
-    /// Closes the log and says how many records the stream got and what it got to hear of losses.
+    /// Closes the log. Returns how many records the stream got, and the reports of losses.
     fn close(self) -> (usize, Vec<Value>) {
         close(self.guard);
         reports(&self.lines)
@@ -72,7 +72,7 @@ fn reports(lines: &Lines) -> (usize, Vec<Value>) {
 }
 
 fn central(counts: &LogCounts) -> [u64; 3] {
-    Fate::ALL.map(|fate| counts.get(Destination::Central, fate))
+    Disposition::ALL.map(|fate| counts.get(Destination::Central, fate))
 }
 
 fn sum(reports: &[Value], key: &str) -> u64 {
@@ -81,18 +81,18 @@ fn sum(reports: &[Value], key: &str) -> u64 {
 
 #[test]
 fn every_record_arrives_in_the_form_that_the_service_takes() {
-    let stage = Stage::open();
-    let counts = stage.guard.counts();
-    let log = stage.log.new(o!("correlation_id" => "c", "outcome" => None::<u8>));
+    let test = TestLog::open();
+    let counts = test.guard.counts();
+    let log = test.log.new(o!("correlation_id" => "c", "outcome" => None::<u8>));
     debug!(log, "not at this level");
     info!(log, "settled"; "duration_ms" => 1.5, "message" => "a key", "payment_id" => "p\u{1b}");
-    warn!(stage.log, "large"; "text" => "x".repeat(200_000));
-    error!(stage.log, "\0{}", "é".repeat(200_000); "text" => "x");
-    let service = &stage.service;
+    warn!(test.log, "large"; "text" => "x".repeat(200_000));
+    error!(test.log, "\0{}", "é".repeat(200_000); "text" => "x");
+    let service = &test.service;
     let records = service.wait_for_records(3, |_| true);
     let of = |level: &str| records.iter().find(|record| record["level"] == level).expect("a record").clone();
     let (settled, large, larger) = (of("info"), of("warn"), of("error"));
-    let lines = stage.lines.records();
+    let lines = test.lines.records();
     let expect = json!({
         "level": "info", "message": "settled", "service": "payments", "timestamp": lines[0]["timestamp"],
         "correlation_id": "c", "duration_ms": 1.5,
@@ -103,78 +103,78 @@ fn every_record_arrives_in_the_form_that_the_service_takes() {
     assert!(larger["message"].as_str().is_some_and(|message| message.starts_with("\0é")), "{larger}");
     assert_eq!(larger["metadata"], json!({ "cut": true }));
     assert_eq!(service.refusals(), vec![]);
-    assert_eq!(stage.close(), (3, vec![]));
+    assert_eq!(test.close(), (3, vec![]));
     assert_eq!(central(&counts), [3, 0, 0]);
 }
 
 #[test]
-fn as_many_go_at_a_time_as_the_service_likes_best_over_connections_that_are_kept() {
-    let stage = Stage::with(LoggingService::start().expect("a service"), |_| {});
-    stage.service.conduct(Conduct::Slow(Duration::from_millis(5)));
-    stage.log_numbers(0..400);
-    let _ = stage.service.wait_for_records(400, |_| true);
-    assert_eq!(stage.service.busiest(), 8);
-    assert!(stage.service.connections() <= 16, "{}", stage.service.connections());
-    assert_eq!(stage.close(), (400, vec![]));
+fn eight_requests_are_in_progress_at_most_over_connections_that_are_kept() {
+    let test = TestLog::with(LoggingService::start().expect("a service"), |_| {});
+    test.service.behaviour(Behaviour::Slow(Duration::from_millis(5)));
+    test.log_numbers(0..400);
+    let _ = test.service.wait_for_records(400, |_| true);
+    assert_eq!(test.service.busiest(), 8);
+    assert!(test.service.connections() <= 16, "{}", test.service.connections());
+    assert_eq!(test.close(), (400, vec![]));
 }
 
 #[test]
 fn a_connection_that_the_service_has_closed_loses_nothing() {
     let service = LoggingService::closing_idle_after(Duration::from_millis(100)).expect("a service");
-    let stage = Stage::with(service, |_| {});
+    let test = TestLog::with(service, |_| {});
     for round in 0..8 {
-        stage.log_numbers((0..8).map(|index| round * 8 + index));
+        test.log_numbers((0..8).map(|index| round * 8 + index));
         thread::sleep(Duration::from_millis(95));
     }
-    let _ = stage.service.wait_for_records(64, |_| true);
-    stage.service.conduct(Conduct::HangingUp);
-    stage.log_numbers(64..128);
-    stage.wait_for_numbers(128);
-    assert_eq!(stage.close(), (128, vec![]));
+    let _ = test.service.wait_for_records(64, |_| true);
+    test.service.behaviour(Behaviour::HangingUp);
+    test.log_numbers(64..128);
+    test.wait_for_numbers(128);
+    assert_eq!(test.close(), (128, vec![]));
 }
 
 #[test]
 fn a_record_that_crosses_the_end_of_its_connection_is_sent_again_at_once() {
-    let stage = Stage::with(LoggingService::start().expect("a service"), |_| {});
-    stage.service.conduct(Conduct::Crossing);
+    let test = TestLog::with(LoggingService::start().expect("a service"), |_| {});
+    test.service.behaviour(Behaviour::Crossing);
     let began = Instant::now();
     for number in 0..200 {
-        stage.log_numbers([number]);
-        let _ = stage.service.wait_for_records(number + 1, |_| true);
+        test.log_numbers([number]);
+        let _ = test.service.wait_for_records(number + 1, |_| true);
     }
     // Every other request crosses; with a pause for each of them it would take longer.
-    assert!(stage.service.requests() > 250, "{}", stage.service.requests());
+    assert!(test.service.requests() > 250, "{}", test.service.requests());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    stage.wait_for_numbers(200);
-    assert_eq!(stage.close(), (200, vec![]));
+    test.wait_for_numbers(200);
+    assert_eq!(test.close(), (200, vec![]));
 }
 
 #[test]
 fn what_the_service_cannot_take_now_is_offered_again() {
-    for conduct in [408, 429, 500, 503].map(Conduct::Answering).into_iter().chain([Conduct::Hanging]) {
-        let stage = Stage::with(LoggingService::start().expect("a service"), |central| {
+    for behaviour in [408, 429, 500, 503].map(Behaviour::Answering).into_iter().chain([Behaviour::Hanging]) {
+        let test = TestLog::with(LoggingService::start().expect("a service"), |central| {
             central.attempt_max = Duration::from_millis(200);
         });
-        stage.service.conduct(conduct);
-        stage.log_numbers(0..20);
-        stage.service.wait_for_requests(16);
-        stage.service.conduct(Conduct::Proper);
-        stage.wait_for_numbers(20);
-        assert_eq!(stage.close(), (20, vec![]));
+        test.service.behaviour(behaviour);
+        test.log_numbers(0..20);
+        test.service.wait_for_requests(16);
+        test.service.behaviour(Behaviour::Proper);
+        test.wait_for_numbers(20);
+        assert_eq!(test.close(), (20, vec![]));
     }
 }
 
 #[test]
 fn what_the_service_will_never_take_is_not_offered_again() {
     for status in [302, 400, 401, 404, 413] {
-        let stage = Stage::open();
-        let counts = stage.guard.counts();
-        stage.service.conduct(Conduct::Answering(status));
-        stage.log_numbers(0..20);
-        stage.service.wait_for_requests(20);
-        let service = stage.service.url();
-        assert_eq!(stage.service.requests(), 20);
-        let (written, reports) = stage.close();
+        let test = TestLog::open();
+        let counts = test.guard.counts();
+        test.service.behaviour(Behaviour::Answering(status));
+        test.log_numbers(0..20);
+        test.service.wait_for_requests(20);
+        let service = test.service.url();
+        assert_eq!(test.service.requests(), 20);
+        let (written, reports) = test.close();
         assert_eq!((written, central(&counts)), (20, [0, 0, 20]));
         assert_eq!((sum(&reports, "count"), sum(&reports, "refused")), (20, 20), "{reports:#?}");
         let told = reports.iter().all(|report| report["destination"] == "central" && report["level"] == "warn");
@@ -185,121 +185,121 @@ fn what_the_service_will_never_take_is_not_offered_again() {
 }
 
 #[test]
-fn what_waits_while_the_service_is_away_is_delivered_when_it_is_back() {
-    let stage = Stage::open();
-    stage.log_numbers(0..10);
-    let _ = stage.service.wait_for_records(10, |_| true);
-    stage.service.stop();
-    stage.log_numbers(10..2000);
-    stage.lines.wait_for(|record| record["number"] == 1999);
+fn what_is_queued_while_the_service_is_down_is_sent_when_it_is_back() {
+    let test = TestLog::open();
+    test.log_numbers(0..10);
+    let _ = test.service.wait_for_records(10, |_| true);
+    test.service.stop();
+    test.log_numbers(10..2000);
+    test.lines.wait_for(|record| record["number"] == 1999);
     thread::sleep(Duration::from_millis(500));
-    stage.service.restart();
-    stage.wait_for_numbers(2000);
-    assert_eq!(stage.close(), (2000, vec![]));
+    test.service.restart();
+    test.wait_for_numbers(2000);
+    assert_eq!(test.close(), (2000, vec![]));
 }
 
 #[test]
-fn a_record_is_not_offered_for_ever() {
-    let stage = Stage::with(LoggingService::start().expect("a service"), |central| {
+fn a_record_is_dropped_when_its_time_is_over() {
+    let test = TestLog::with(LoggingService::start().expect("a service"), |central| {
         central.offered_for = Duration::from_millis(600);
         central.report_every = Duration::from_millis(100);
     });
-    let counts = stage.guard.counts();
-    stage.service.stop();
-    stage.log_numbers(0..50);
-    let report = stage.lines.wait_for(|record| record["message"] == "log records were dropped");
+    let counts = test.guard.counts();
+    test.service.stop();
+    test.log_numbers(0..50);
+    let report = test.lines.wait_for(|record| record["message"] == "log records were dropped");
     assert!(report["error"].as_str().is_some_and(|error| error.contains("refused")), "{report}");
     let began = Instant::now();
     while central(&counts)[1] < 50 {
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", central(&counts));
         thread::sleep(Duration::from_millis(10));
     }
-    stage.service.restart();
-    stage.log_numbers([50]);
-    let _ = stage.service.wait_for_records(1, |_| true);
-    assert_eq!(stage.arrived(), [50]);
-    let (written, reports) = stage.close();
+    test.service.restart();
+    test.log_numbers([50]);
+    let _ = test.service.wait_for_records(1, |_| true);
+    assert_eq!(test.arrived(), [50]);
+    let (written, reports) = test.close();
     assert_eq!((written, sum(&reports, "count"), central(&counts)), (51, 50, [1, 50, 0]));
 }
 
 #[test]
-fn the_queue_has_an_end_and_the_surplus_is_told_of_now_and_then() {
-    let stage = Stage::with(LoggingService::start().expect("a service"), |central| {
+fn the_queue_is_bounded_and_the_surplus_is_reported_from_time_to_time() {
+    let test = TestLog::with(LoggingService::start().expect("a service"), |central| {
         central.queue_max = 100;
         central.report_every = Duration::from_millis(300);
     });
-    let counts = stage.guard.counts();
-    stage.service.conduct(Conduct::Hanging);
+    let counts = test.guard.counts();
+    test.service.behaviour(Behaviour::Hanging);
     let began = Instant::now();
     for portion in 0..4 {
-        stage.log_numbers(5_000 * portion..5_000 * (portion + 1));
-        // What the stream has no room for would not be offered to the service.
-        stage.lines.wait_for(|record| record["number"] == 5_000 * (portion + 1) - 1);
+        test.log_numbers(5_000 * portion..5_000 * (portion + 1));
+        // A record that the queue to the stream has no room for would not be offered to the service.
+        test.lines.wait_for(|record| record["number"] == 5_000 * (portion + 1) - 1);
     }
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     let dropped = central(&counts)[1];
-    // Beside those in the queue eight are under way.
+    // Eight more are being sent.
     assert!((20_000 - 108..=20_000 - 100).contains(&dropped), "{dropped}");
     let took = began.elapsed();
-    stage.service.conduct(Conduct::Proper);
-    let _ = stage.service.wait_for_records(100, |_| true);
-    let (written, reports) = stage.close();
+    test.service.behaviour(Behaviour::Proper);
+    let _ = test.service.wait_for_records(100, |_| true);
+    let (written, reports) = test.close();
     assert_eq!((written, sum(&reports, "count")), (20_000, dropped));
     let most = took.as_millis() / 300 + 3;
     assert!(reports.len() as u128 <= most, "{} reports in {took:?}", reports.len());
 }
 
 #[test]
-fn reports_stay_away_from_the_service() {
-    let stage = Stage::open();
-    stage.service.conduct(Conduct::Answering(400));
-    stage.log_numbers(0..1);
-    stage.lines.wait_for(|record| record["message"] == "log records were dropped");
-    stage.service.conduct(Conduct::Proper);
-    stage.log_numbers(1..2);
-    let _ = stage.service.wait_for_records(1, |_| true);
-    assert_eq!(stage.service.requests(), 2);
-    let Stage { guard, service, .. } = stage;
+fn reports_go_to_the_stream_alone() {
+    let test = TestLog::open();
+    test.service.behaviour(Behaviour::Answering(400));
+    test.log_numbers(0..1);
+    test.lines.wait_for(|record| record["message"] == "log records were dropped");
+    test.service.behaviour(Behaviour::Proper);
+    test.log_numbers(1..2);
+    let _ = test.service.wait_for_records(1, |_| true);
+    assert_eq!(test.service.requests(), 2);
+    let TestLog { guard, service, .. } = test;
     close(guard);
     assert_eq!((service.requests(), service.records().len()), (2, 1));
 }
 
 #[test]
-fn closing_delivers_what_waits() {
-    let stage = Stage::open();
-    let counts = stage.guard.counts();
-    stage.service.conduct(Conduct::Slow(Duration::from_millis(2)));
-    stage.log_numbers(0..1000);
-    assert_eq!(stage.close(), (1000, vec![]));
+fn closing_sends_what_is_queued() {
+    let test = TestLog::open();
+    let counts = test.guard.counts();
+    test.service.behaviour(Behaviour::Slow(Duration::from_millis(2)));
+    test.log_numbers(0..1000);
+    assert_eq!(test.close(), (1000, vec![]));
     assert_eq!(central(&counts), [1000, 0, 0]);
 }
 
 #[test]
 fn closing_finds_a_service_that_has_just_come_back() {
-    let stage = Stage::open();
-    let counts = stage.guard.counts();
-    stage.service.stop();
-    stage.log_numbers(0..50);
-    // By now pauses are long.
+    let test = TestLog::open();
+    let counts = test.guard.counts();
+    test.service.stop();
+    test.log_numbers(0..50);
+    // Pauses have become long.
     thread::sleep(Duration::from_secs(3));
-    stage.service.restart();
-    stage.guard.close(Duration::from_secs(30), Duration::from_secs(2));
+    test.service.restart();
+    test.guard.close(Duration::from_secs(30), Duration::from_secs(2));
     assert_eq!(central(&counts), [50, 0, 0]);
 }
 
 #[test]
-fn closing_does_not_wait_for_a_service_that_hangs_and_tells_what_is_lost() {
-    let stage = Stage::open();
-    let counts = stage.guard.counts();
-    stage.service.conduct(Conduct::Hanging);
-    stage.log_numbers(0..300);
-    stage.service.wait_for_requests(8);
+fn closing_does_not_wait_for_a_service_that_hangs_and_reports_what_is_lost() {
+    let test = TestLog::open();
+    let counts = test.guard.counts();
+    test.service.behaviour(Behaviour::Hanging);
+    test.log_numbers(0..300);
+    test.service.wait_for_requests(8);
     let began = Instant::now();
-    let Stage { guard, lines, service: _service, .. } = stage;
+    let TestLog { guard, lines, service: _service, .. } = test;
     guard.close(Duration::from_secs(30), Duration::from_millis(700));
     let took = began.elapsed();
     assert!((Duration::from_millis(700)..Duration::from_secs(10)).contains(&took), "{took:?}");
     let (written, reports) = reports(&lines);
     assert_eq!((written, sum(&reports, "count"), central(&counts)), (300, 300, [0, 300, 0]));
-    assert_eq!(lines.records().last(), reports.last(), "it is the last word");
+    assert_eq!(lines.records().last(), reports.last(), "it is the last record");
 }

@@ -1,4 +1,4 @@
-//! The stream: what arrives there, whoever reads it.
+//! The stream: what arrives there, however it is read.
 
 mod common;
 
@@ -7,16 +7,16 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adapters_logging::{CentralSettings, Destination, Fate, LogGuard, LogSettings, start};
+use adapters_logging::{CentralSettings, Destination, Disposition, LogGuard, LogSettings, start};
 use serde_json::Value;
 use slog::{Drain as _, Level, Logger, debug, info, o};
 
 use common::{Lines, close, settings, time};
 
-/// The records that the queue holds, and the one that is being written.
-const HELD: usize = 8193;
+/// A full queue, and the record that is being written.
+const QUEUED_MAX: usize = 8193;
 
-/// A stream whose reader stands still until it is told to read.
+/// A stream that blocks until it is opened.
 #[derive(Clone, Default)]
 struct Gate {
     lines: Lines,
@@ -66,18 +66,18 @@ fn every_record_is_a_line_of_json_with_its_keys() {
 }
 
 #[test]
-fn the_level_is_known_to_those_who_log() {
+fn the_level_is_known_before_a_record_is_made() {
     let lines = Lines::default();
     let (log, guard) = log_into(lines.clone());
     assert!(log.is_enabled(Level::Info) && !log.is_enabled(Level::Debug));
-    debug!(log, "not this"; "value" => slog::FnValue(|_| -> u8 { panic!("nobody asks for it") }));
+    debug!(log, "not this"; "value" => slog::FnValue(|_| -> u8 { panic!("it is not evaluated") }));
     info!(log, "but this");
     close(guard);
     assert_eq!(lines.text().lines().count(), 1);
 }
 
 #[test]
-fn a_record_bears_the_time_when_it_was_made() {
+fn a_record_has_the_time_when_it_was_made() {
     let gate = Gate::default();
     let (log, guard) = log_into(gate.clone());
     info!(log, "before");
@@ -113,63 +113,63 @@ fn a_burst_that_the_queue_holds_loses_nothing() {
     let mut arrived = numbers(&lines.records());
     arrived.sort_unstable();
     assert!(arrived.into_iter().eq(0..THREADS * EACH), "all arrive, once");
-    assert_eq!(counts.get(Destination::Stdout, Fate::Written), THREADS * EACH);
-    assert_eq!(counts.get(Destination::Stdout, Fate::Dropped), 0);
+    assert_eq!(counts.get(Destination::Stdout, Disposition::Written), THREADS * EACH);
+    assert_eq!(counts.get(Destination::Stdout, Disposition::Dropped), 0);
 }
 
 #[test]
-fn a_reader_that_stands_still_makes_records_be_dropped_and_then_told_of() {
+fn while_the_stream_blocks_records_are_dropped_and_afterwards_reported() {
     const SURPLUS: usize = 5000;
     let gate = Gate::default();
     let (log, guard) = log_into(gate.clone());
     let counts = guard.counts();
     let began = Instant::now();
-    (0..HELD + SURPLUS).for_each(|number| info!(log, "m"; "number" => number));
+    (0..QUEUED_MAX + SURPLUS).for_each(|number| info!(log, "m"; "number" => number));
     assert!(began.elapsed() < Duration::from_secs(5), "one wait, not thousands: {:?}", began.elapsed());
-    let dropped = counts.get(Destination::Stdout, Fate::Dropped);
+    let dropped = counts.get(Destination::Stdout, Disposition::Dropped);
     // The writing thread may not have taken its first record when the queue was full.
     assert!((SURPLUS as u64..=SURPLUS as u64 + 1).contains(&dropped), "{dropped}");
-    assert_eq!(counts.get(Destination::Central, Fate::Dropped), 0);
+    assert_eq!(counts.get(Destination::Central, Disposition::Dropped), 0);
 
     gate.open();
     gate.lines.wait_for(|record| record["message"] == "log records were dropped");
-    info!(log, "m"; "number" => HELD + SURPLUS);
+    info!(log, "m"; "number" => QUEUED_MAX + SURPLUS);
     close(guard);
     let records = gate.lines.records();
-    let told: Vec<_> = records.iter().filter(|record| record["message"] == "log records were dropped").collect();
-    let [told] = told[..] else { panic!("one report: {told:?}") };
-    assert_eq!((&told["level"], &told["destination"]), (&"warn".into(), &"stdout".into()));
-    assert_eq!(told["count"].as_u64(), Some(dropped));
+    let reports: Vec<_> = records.iter().filter(|record| record["message"] == "log records were dropped").collect();
+    let [report] = reports[..] else { panic!("one report: {reports:?}") };
+    assert_eq!((&report["level"], &report["destination"]), (&"warn".into(), &"stdout".into()));
+    assert_eq!(report["count"].as_u64(), Some(dropped));
     let arrived = numbers(&records);
-    assert_eq!(arrived.len() as u64 + dropped, (HELD + SURPLUS + 1) as u64);
+    assert_eq!(arrived.len() as u64 + dropped, (QUEUED_MAX + SURPLUS + 1) as u64);
     assert!(arrived.is_sorted());
-    assert_eq!(arrived.last(), Some(&((HELD + SURPLUS) as u64)));
+    assert_eq!(arrived.last(), Some(&((QUEUED_MAX + SURPLUS) as u64)));
 }
 
 #[test]
-fn what_does_not_get_into_the_queue_misses_the_central_service_too() {
+fn what_does_not_get_into_the_queue_is_lost_for_the_central_service_too() {
     let gate = Gate::default();
-    // Nobody is there, and nothing gets so far.
+    // Nothing listens there, and no record gets so far.
     let central = CentralSettings::new("http://127.0.0.1:9/api/logs".parse().expect("a URL"));
     let (log, guard) = start(settings(Some(central)), gate.clone()).expect("a log");
     let counts = guard.counts();
-    (0..HELD + 100).for_each(|number| info!(log, "m"; "number" => number));
-    let dropped = Destination::ALL.map(|destination| counts.get(destination, Fate::Dropped));
+    (0..QUEUED_MAX + 100).for_each(|number| info!(log, "m"; "number" => number));
+    let dropped = Destination::ALL.map(|destination| counts.get(destination, Disposition::Dropped));
     assert!(dropped[0] >= 100 && dropped[0] == dropped[1], "{dropped:?}");
     gate.open();
     guard.close(Duration::from_secs(30), Duration::ZERO);
 }
 
 #[test]
-fn a_reader_that_crawls_is_not_waited_for_record_by_record() {
+fn a_slow_stream_does_not_delay_every_record() {
     let gate = Gate::default();
-    let (log, guard) = log_into(Crawling(gate.clone()));
+    let (log, guard) = log_into(Slow(gate.clone()));
     gate.open();
     let began = Instant::now();
-    // Several threads, so that one of them is left waiting for a place that another one gets.
+    // Several threads, which compete for free places.
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..HELD).for_each(|number| info!(log, "m"; "number" => number)));
+            scope.spawn(|| (0..QUEUED_MAX).for_each(|number| info!(log, "m"; "number" => number)));
         }
     });
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
@@ -178,9 +178,9 @@ fn a_reader_that_crawls_is_not_waited_for_record_by_record() {
 }
 
 /// A stream that takes a line every 60 ms.
-struct Crawling(Gate);
+struct Slow(Gate);
 
-impl Write for Crawling {
+impl Write for Slow {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         thread::sleep(Duration::from_millis(60));
         self.0.write(bytes)
@@ -192,7 +192,7 @@ impl Write for Crawling {
 }
 
 #[test]
-fn closing_does_not_wait_for_a_reader_that_stands_still() {
+fn closing_does_not_wait_for_a_stream_that_blocks() {
     let gate = Gate::default();
     let (log, guard) = log_into(gate);
     (0..10).for_each(|number| info!(log, "m"; "number" => number));
@@ -200,14 +200,14 @@ fn closing_does_not_wait_for_a_reader_that_stands_still() {
     guard.close(Duration::from_millis(200), Duration::ZERO);
     let took = began.elapsed();
     assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&took), "{took:?}");
-    // And nobody waits afterwards.
+    // Nor does a logging call afterwards.
     let began = Instant::now();
-    (0..HELD).for_each(|number| info!(log, "m"; "number" => number));
+    (0..QUEUED_MAX).for_each(|number| info!(log, "m"; "number" => number));
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
-fn a_stream_that_breaks_is_counted_and_hurts_nobody() {
+fn records_for_a_broken_stream_are_counted_as_dropped() {
     struct Broken;
     impl Write for Broken {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -222,6 +222,6 @@ fn a_stream_that_breaks_is_counted_and_hurts_nobody() {
         let counts = guard.counts();
         (0..100).for_each(|number| info!(log, "m"; "number" => number));
         close(guard);
-        assert_eq!(counts.get(Destination::Stdout, Fate::Dropped), 100);
+        assert_eq!(counts.get(Destination::Stdout, Disposition::Dropped), 100);
     }
 }

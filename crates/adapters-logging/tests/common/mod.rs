@@ -1,5 +1,5 @@
-//! What the tests of the log have in common.
-#![allow(dead_code, reason = "each of them needs some of it")]
+//! Shared by the tests of the log.
+#![allow(dead_code, reason = "each test needs a part of it")]
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use slog::Level;
 
-/// A stream that keeps what is written.
+/// A stream that keeps what is written to it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -27,7 +27,7 @@ impl Lines {
         whole.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 
-    /// Waits for a record like this one.
+    /// Waits for a record that matches.
     #[track_caller]
     pub(crate) fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
@@ -52,7 +52,7 @@ impl Write for Lines {
 }
 
 pub(crate) fn time() -> DateTime<Utc> {
-    #[expect(clippy::disallowed_methods, reason = "there is no other clock here")]
+    #[expect(clippy::disallowed_methods, reason = "the tests have no other clock")]
     Utc::now()
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn settings(central: Option<CentralSettings>) -> LogSettings {
     LogSettings { level: Level::Info, service: "payments".to_owned(), format: Format::Json, central, now: time }
 }
 
-/// Closes the log, however busy the machine is.
+/// Closes the log, with enough time for a busy machine.
 pub(crate) fn close(guard: LogGuard) {
     guard.close(Duration::from_secs(30), Duration::from_secs(30));
 }
