@@ -1,15 +1,19 @@
-//! What stands in for the neighbours of the service, for the tests and the demonstration: the senders with
-//! their recorded requests, a client that speaks raw HTTP, the service itself as a process among others,
-//! logging-microservice, and a network path to the database that can be cut. Nothing here knows how the service
-//! works inside.
+//! Stand-ins for the neighbours of the service, for the tests and the demonstration: the senders with their
+//! recorded requests, a client that sends raw HTTP, the service itself as a process, a server that answers as a
+//! neighbour does or misbehaves, logging-microservice on it, and a network path to the database that can be cut.
+//! Nothing here knows how the service works inside.
 
-mod http;
+mod client;
+mod faults;
 mod logging_service;
 mod proxy;
 pub mod recorded;
+mod server;
 mod service;
+mod watched;
 
-pub use http::{Connection, Request, Response, percent_encoded};
-pub use logging_service::{Conduct, LoggingService, Refusal};
+pub use client::{Connection, Request, Response, percent_encoded};
+pub use logging_service::{LoggingService, Refusal};
 pub use proxy::Proxy;
+pub use server::{Behaviour, Server, json_answer};
 pub use service::{Service, Stopped, program_beside};

@@ -1,16 +1,16 @@
 //! logging-microservice with its measured behaviour (neighbours.md): it takes records of exactly one form, one a
-//! request, and closes what is idle. It can be told to misbehave.
+//! request.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response};
 use serde_json::{Map, Value, json};
 
-/// How long what is waited for may take before something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::server::{Behaviour, Server, json_answer};
+use crate::watched::Watched;
 
 /// How long an idle connection stays open.
 const IDLE_MAX: Duration = Duration::from_secs(5);
@@ -18,65 +18,29 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 /// The largest body.
 const BODY_BYTES_MAX: usize = 102_400;
 
-/// Texts that may stand beside the required ones.
+/// Optional fields that must be strings.
 const IDS: [&str; 7] = ["timestamp", "task_id", "tenant_id", "project_id", "business_id", "agent_id", "correlation_id"];
 
-/// What stands in for logging-microservice, at an address of its own. It ends when this value goes.
-#[derive(Debug)]
+/// A stand-in for logging-microservice, on a port of its own. It stops when this value is dropped.
 pub struct LoggingService {
-    address: SocketAddr,
-    shared: Arc<Shared>,
+    server: Server,
+    taken: Arc<Watched<Taken>>,
 }
 
-/// What it does with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conduct {
-    /// What the real one does.
-    Proper,
-    /// It reads the request and does not answer until its conduct changes.
-    Hanging,
-    /// It answers with this status and does nothing else.
-    Answering(u16),
-    /// It does what the real one does, after this time.
-    Slow(Duration),
-    /// It does what the real one does, and closes the connection after the answer without having said so.
-    HangingUp,
-    /// It does what the real one does with the first request of each connection, and closes the connection when
-    /// the second comes: what a client meets whose request crosses the end of an idle connection.
-    Crossing,
+/// What came of the requests.
+#[derive(Debug, Default)]
+struct Taken {
+    records: Vec<Value>,
+    refusals: Vec<Refusal>,
 }
 
-/// A request that it did not take.
+/// A request that it did not accept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it answered.
+    /// The status that it answered.
     pub status: u16,
     /// What was wrong.
     pub reason: String,
-}
-
-#[derive(Debug)]
-struct Shared {
-    idle_max: Duration,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug)]
-struct State {
-    running: bool,
-    conduct: Conduct,
-    records: Vec<Value>,
-    refusals: Vec<Refusal>,
-    /// Connections that were taken, ever.
-    connections: usize,
-    /// Requests that were read, ever.
-    requests: usize,
-    /// Requests that are being dealt with, and the most at a time.
-    busy: usize,
-    busiest: usize,
-    /// Those that are open, to be closed when it stops.
-    streams: Vec<TcpStream>,
 }
 
 impl LoggingService {
@@ -88,297 +52,126 @@ impl LoggingService {
         Self::closing_idle_after(IDLE_MAX)
     }
 
-    /// Starts one that closes what is idle after another time than the real one.
+    /// Starts one that closes idle connections after another time than the real one.
     ///
     /// # Errors
     /// No port is free.
     pub fn closing_idle_after(idle_max: Duration) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        let state = Mutex::new(State {
-            running: true,
-            conduct: Conduct::Proper,
-            records: Vec::new(),
-            refusals: Vec::new(),
-            connections: 0,
-            requests: 0,
-            busy: 0,
-            busiest: 0,
-            streams: Vec::new(),
-        });
-        let shared = Arc::new(Shared { idle_max, state, changed: Condvar::new() });
-        let listening = Arc::clone(&shared);
-        thread::spawn(move || listening.listen(&listener));
-        Ok(Self { address, shared })
+        let taken = Arc::new(Watched::default());
+        let taking = Arc::clone(&taken);
+        let handler = move |request| take(&taking, &request);
+        let server = Server::closing_idle_after(idle_max, handler, Behaviour::Proper)?;
+        Ok(Self { server, taken })
     }
 
     /// Its base URL, without the path.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
-    /// From now on it does this, also with requests that wait for their answers.
-    pub fn conduct(&self, conduct: Conduct) {
-        self.shared.lock().conduct = conduct;
-        self.shared.changed.notify_all();
+    /// Changes its behaviour, also for requests that have not been answered yet.
+    pub fn behaviour(&self, behaviour: Behaviour) {
+        self.server.behaviour(behaviour);
     }
 
-    /// Stops it: connections are closed, and nobody listens any more. It keeps what it has got.
+    /// Stops it: connections are closed and new ones refused. The records are kept.
     pub fn stop(&self) {
-        let mut state = self.shared.lock();
-        state.running = false;
-        for stream in state.streams.drain(..) {
-            // One that is closed already is as good.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        drop(state);
-        self.shared.changed.notify_all();
-        // Each of these wakes the listener, for it to see that it is to go.
-        while TcpStream::connect(self.address).is_ok() {
-            thread::sleep(Duration::from_millis(5));
-        }
+        self.server.stop();
     }
 
     /// Starts it again on the same port.
     pub fn restart(&self) {
-        let listener = loop {
-            // Somebody may hold the port for a moment.
-            match TcpListener::bind(self.address) {
-                Ok(listener) => break listener,
-                Err(_) => thread::sleep(Duration::from_millis(5)),
-            }
-        };
-        self.shared.lock().running = true;
-        let listening = Arc::clone(&self.shared);
-        thread::spawn(move || listening.listen(&listener));
+        self.server.restart();
     }
 
     /// The records that it has taken, in their order.
     #[must_use]
     pub fn records(&self) -> Vec<Value> {
-        self.shared.lock().records.clone()
+        self.taken.lock().records.clone()
     }
 
-    /// The requests that it has not taken for their own fault.
+    /// The requests that it has refused because of their content.
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
-        self.shared.lock().refusals.clone()
+        self.taken.lock().refusals.clone()
     }
 
     /// How many requests it has read.
     #[must_use]
     pub fn requests(&self) -> usize {
-        self.shared.lock().requests
+        self.server.requests()
     }
 
-    /// How many connections it has taken.
+    /// How many connections it has accepted.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.shared.lock().connections
+        self.server.connections()
     }
 
-    /// How many requests it has had at a time.
+    /// How many requests it has had in progress at the same time.
     #[must_use]
     pub fn busiest(&self) -> usize {
-        self.shared.lock().busiest
+        self.server.busiest()
     }
 
-    /// Waits for records like this one and hands them over when there are so many.
+    /// Waits until it has taken this many records that match, and returns them.
     ///
     /// # Panics
-    /// If they do not come.
+    /// If they do not come within a minute.
     #[must_use]
     pub fn wait_for_records(&self, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
-        self.wait_until("records", |state| state.records.iter().filter(|record| wanted(record)).count() >= count);
+        let enough = |taken: &Taken| taken.records.iter().filter(|record| wanted(record)).count() >= count;
+        let failed = self.taken.wait_until(enough).err();
+        if let Some(taken) = failed {
+            panic!("{count} records were expected: {} came, {:?}", taken.records.len(), taken.refusals);
+        }
         let mut records = self.records();
         records.retain(wanted);
         records
     }
 
-    /// Waits until it has read so many requests.
+    /// Waits until it has read this many requests.
     ///
     /// # Panics
-    /// If they do not come.
+    /// If they do not come within a minute.
     pub fn wait_for_requests(&self, count: usize) {
-        self.wait_until("requests", |state| state.requests >= count);
-    }
-
-    fn wait_until(&self, what: &str, happened: impl Fn(&State) -> bool) {
-        let waiting = |state: &mut State| !happened(state);
-        let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), PATIENCE, waiting);
-        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        assert!(!timeout.timed_out(), "the {what} do not come: {} records, {:?}", state.records.len(), state.refusals);
+        self.server.wait_for_requests(count);
     }
 }
 
-impl Drop for LoggingService {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn listen(self: Arc<Self>, listener: &TcpListener) {
-        for stream in listener.incoming() {
-            let mut state = self.lock();
-            if !state.running {
-                return;
+fn take(taken: &Watched<Taken>, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
+    match record(request) {
+        Ok(record) => {
+            // A record whose service has a slash is answered the same and lost (neighbours.md).
+            if !record["service"].as_str().is_some_and(|service| service.contains('/')) {
+                taken.change(|taken| taken.records.push(record));
             }
-            if let Ok(stream) = stream
-                && let Ok(other) = stream.try_clone()
-            {
-                state.connections += 1;
-                state.streams.push(other);
-                let shared = Arc::clone(&self);
-                // However it ends, the client sees it.
-                thread::spawn(move || drop(shared.serve(stream)));
-            }
+            json_answer(201, &json!({ "success": true }))
+        }
+        Err(refusal) => {
+            let answer =
+                json_answer(refusal.status, &json!({ "statusCode": refusal.status, "message": refusal.reason }));
+            taken.change(|taken| taken.refusals.push(refusal));
+            answer
         }
     }
-
-    /// Answers one request after another.
-    fn serve(&self, stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(self.idle_max))?;
-        let closing = stream.try_clone()?;
-        let mut stream = BufReader::new(stream);
-        let mut first = true;
-        let served = loop {
-            match self.serve_one(&mut stream, first) {
-                Ok(true) => first = false,
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        // What is kept for the end must not keep it open.
-        let _ = closing.shutdown(Shutdown::Both);
-        served
-    }
-
-    /// Answers one request and says whether another may come.
-    fn serve_one(&self, stream: &mut BufReader<TcpStream>, first: bool) -> io::Result<bool> {
-        let request = Received::read(stream)?;
-        let conduct = self.begin();
-        if conduct == Conduct::Crossing && !first {
-            self.end();
-            return Ok(false);
-        }
-        if let Conduct::Slow(delay) = conduct {
-            thread::sleep(delay);
-        }
-        let (status, document) = match conduct {
-            Conduct::Answering(status) => (status, json!({ "statusCode": status })),
-            _ => self.take(&request),
-        };
-        self.end();
-        let document = document.to_string();
-        // Who followed it would be seen: it is another request.
-        let elsewhere = if (300..400).contains(&status) { "Location: /elsewhere\r\n" } else { "" };
-        let head = format!("HTTP/1.1 {status} -\r\n{elsewhere}Content-Type: application/json");
-        let length = document.len();
-        stream.get_mut().write_all(format!("{head}\r\nContent-Length: {length}\r\n\r\n{document}").as_bytes())?;
-        Ok(conduct != Conduct::HangingUp)
-    }
-
-    /// A request was read. Says what to do with it, as soon as anything is to be done.
-    fn begin(&self) -> Conduct {
-        let mut state = self.lock();
-        state.requests += 1;
-        state.busy += 1;
-        state.busiest = state.busiest.max(state.busy);
-        self.changed.notify_all();
-        let hanging = |state: &mut State| state.running && state.conduct == Conduct::Hanging;
-        self.changed.wait_while(state, hanging).unwrap_or_else(PoisonError::into_inner).conduct
-    }
-
-    fn end(&self) {
-        self.lock().busy -= 1;
-    }
-
-    fn take(&self, request: &Received) -> (u16, Value) {
-        let taken = record(request);
-        let mut state = self.lock();
-        if !state.running {
-            // Nobody will read the answer.
-            return (503, json!({ "statusCode": 503 }));
-        }
-        let answer = match taken {
-            Ok(record) => {
-                // It answers the same to a record that it loses, as those with a slash here (neighbours.md).
-                if !record["service"].as_str().is_some_and(|service| service.contains('/')) {
-                    state.records.push(record);
-                }
-                (201, json!({ "success": true }))
-            }
-            Err(refusal) => {
-                let answer = (refusal.status, json!({ "statusCode": refusal.status, "message": refusal.reason }));
-                state.refusals.push(refusal);
-                answer
-            }
-        };
-        self.changed.notify_all();
-        answer
-    }
 }
 
-/// A request as it came.
-#[derive(Debug)]
-struct Received {
-    line: String,
-    /// Names in lower case, and values.
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Received {
-    fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Self> {
-        let line = read_line(stream)?;
-        let mut headers = Vec::new();
-        loop {
-            let line = read_line(stream)?;
-            if line.is_empty() {
-                break;
-            }
-            let (name, value) = line.split_once(':').ok_or_else(|| io::Error::other("no header"))?;
-            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-        }
-        let mut received = Self { line, headers, body: Vec::new() };
-        let length = received.header("content-length").unwrap_or("0").parse().map_err(io::Error::other)?;
-        received.body = vec![0; length];
-        stream.read_exact(&mut received.body)?;
-        Ok(received)
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
-    }
-}
-
-fn read_line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
-    let mut line = String::new();
-    stream.read_line(&mut line)?;
-    let line = line.strip_suffix("\r\n").ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-    Ok(line.to_owned())
-}
-
-/// The record that a request bears, if it is one that the real service takes.
-fn record(request: &Received) -> Result<Value, Refusal> {
+/// The record in a request, if the real service would accept it.
+fn record(request: &Request<Vec<u8>>) -> Result<Value, Refusal> {
     let refusal = |status, reason: String| Refusal { status, reason };
-    if request.line != "POST /api/logs HTTP/1.1" {
-        return Err(refusal(404, format!("no such route: {}", request.line)));
+    if request.method() != Method::POST || request.uri() != "/api/logs" {
+        return Err(refusal(404, format!("no such route: {} {}", request.method(), request.uri())));
     }
-    if request.body.len() > BODY_BYTES_MAX {
-        return Err(refusal(413, format!("{} bytes are too many", request.body.len())));
+    let body = request.body();
+    if body.len() > BODY_BYTES_MAX {
+        return Err(refusal(413, format!("{} bytes are too many", body.len())));
     }
-    if request.header("content-type") != Some("application/json") {
-        return Err(refusal(400, "the body is no JSON, says its type".to_owned()));
+    if request.headers().get(CONTENT_TYPE).is_none_or(|media_type| media_type != "application/json") {
+        return Err(refusal(400, "the content type is not application/json".to_owned()));
     }
-    let value: Value = serde_json::from_slice(&request.body).map_err(|error| refusal(400, error.to_string()))?;
+    let value: Value = serde_json::from_slice(body).map_err(|error| refusal(400, error.to_string()))?;
     match value.as_object().map(check) {
         None => Err(refusal(400, "one object is needed".to_owned())),
         Some(Err(reason)) => Err(refusal(400, reason)),
@@ -421,7 +214,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::{Connection, Request};
+    use crate::{Connection, Request as Sent};
 
     fn valid() -> Value {
         json!({ "level": "info", "message": "m", "service": "s" })
@@ -435,8 +228,8 @@ mod tests {
     }
 
     fn post(service: &LoggingService, body: impl Into<Vec<u8>>) -> u16 {
-        let mut connection = Connection::open(service.address).expect("a connection");
-        connection.exchange(&Request::post("/api/logs").json(body)).expect("an answer").status
+        let mut connection = Connection::open(service.server.address()).expect("a connection");
+        connection.exchange(&Sent::post("/api/logs").json(body)).expect("an answer").status
     }
 
     #[test]
@@ -464,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn it_refuses_whatever_the_real_one_refuses() {
+    fn it_refuses_what_the_real_one_refuses() {
         let service = LoggingService::start().expect("a service");
         let refused = [
             json!({ "level": "INFO" }),
@@ -502,8 +295,8 @@ mod tests {
     #[test]
     fn it_keeps_connections_open_until_they_are_idle() {
         let service = LoggingService::closing_idle_after(Duration::from_millis(300)).expect("a service");
-        let mut connection = Connection::open(service.address).expect("a connection");
-        let request = Request::post("/api/logs").json(valid().to_string());
+        let mut connection = Connection::open(service.server.address()).expect("a connection");
+        let request = Sent::post("/api/logs").json(valid().to_string());
         for _ in 0..2 {
             assert_eq!(connection.exchange(&request).expect("an answer").status, 201);
         }
@@ -514,35 +307,35 @@ mod tests {
     #[test]
     fn it_misbehaves_as_it_is_told() {
         let service = LoggingService::start().expect("a service");
-        let open = || Connection::open(service.address).expect("a connection");
-        let request = Request::post("/api/logs").json(valid().to_string());
-        service.conduct(Conduct::Answering(500));
+        let open = || Connection::open(service.server.address()).expect("a connection");
+        let request = Sent::post("/api/logs").json(valid().to_string());
+        service.behaviour(Behaviour::Answering(500));
         assert_eq!(open().exchange(&request).expect("an answer").status, 500);
-        service.conduct(Conduct::HangingUp);
+        service.behaviour(Behaviour::HangingUp);
         let mut connection = open();
         let answer = connection.exchange(&request).expect("an answer");
         assert_eq!((answer.status, answer.header("connection")), (201, None));
         connection.closed().expect("a connection that ends");
-        service.conduct(Conduct::Crossing);
+        service.behaviour(Behaviour::Crossing);
         let mut connection = open();
         assert_eq!(connection.exchange(&request).expect("an answer").status, 201);
         connection.send(&request.bytes()).expect("an open connection");
         connection.closed().expect("a connection that ends");
-        service.conduct(Conduct::Slow(Duration::from_millis(50)));
+        service.behaviour(Behaviour::Slow(Duration::from_millis(50)));
         let began = Instant::now();
         assert_eq!(open().exchange(&request).expect("an answer").status, 201);
         assert!(began.elapsed() >= Duration::from_millis(50));
 
-        service.conduct(Conduct::Hanging);
+        service.behaviour(Behaviour::Hanging);
         let mut hanging = open();
         hanging.send(&request.bytes()).expect("an open connection");
         service.wait_for_requests(6);
         assert_eq!(service.records().len(), 3);
-        service.conduct(Conduct::Proper);
+        service.behaviour(Behaviour::Proper);
         assert_eq!(hanging.receive().expect("an answer").status, 201);
 
         service.stop();
-        assert!(hanging.closed().is_ok() && Connection::open(service.address).is_err());
+        assert!(hanging.closed().is_ok() && Connection::open(service.server.address()).is_err());
         service.restart();
         assert_eq!(open().exchange(&request).expect("an answer").status, 201);
         assert_eq!(service.wait_for_records(5, |_| true).len(), 5);

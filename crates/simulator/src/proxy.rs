@@ -1,4 +1,4 @@
-//! A network path that can be cut and mended.
+//! A TCP proxy: a network path that can be interrupted and restored.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Passes bytes on to somebody else for as long as the path is whole.
+/// Forwards connections to another address while the path is whole.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -23,16 +23,16 @@ struct Path {
 #[derive(Debug)]
 struct State {
     condition: Condition,
-    /// Those that are open, to be closed when the path is cut.
+    /// Open connections, to be closed when the path refuses them.
     streams: Vec<TcpStream>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
     Whole,
-    /// Nobody listens, and what was open is closed.
+    /// New connections are refused; open ones have been closed.
     Refusing,
-    /// Connections are taken and stay open, but nothing comes through.
+    /// Connections are accepted and stay open, but nothing is forwarded.
     Hanging,
     Gone,
 }
@@ -53,7 +53,7 @@ impl Proxy {
         Ok(Self { address, path })
     }
 
-    /// Where the path begins.
+    /// The address to connect to.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -62,18 +62,18 @@ impl Proxy {
     /// From now on connections are refused; those that are open are closed.
     pub fn refuse(&self) {
         self.turn(Condition::Refusing);
-        // The listener is gone when nobody can connect any more.
+        // The listener is closed once connections are refused.
         while TcpStream::connect(self.address).is_ok() {
             thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// From now on connections stay open and nothing comes through.
+    /// From now on connections stay open and nothing is forwarded.
     pub fn hang(&self) {
         self.turn(Condition::Hanging);
     }
 
-    /// From now on everything comes through again, also what hung.
+    /// From now on everything is forwarded again, also what was held up.
     pub fn mend(&self) {
         self.turn(Condition::Whole);
         while TcpStream::connect(self.address).is_err() {
@@ -86,13 +86,13 @@ impl Proxy {
         state.condition = condition;
         if matches!(condition, Condition::Refusing | Condition::Gone) {
             for stream in state.streams.drain(..) {
-                // One that is closed already is as good.
+                // An error means that it is closed already.
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
         drop(state);
         self.path.changed.notify_all();
-        // Wakes the listener, for it to look again.
+        // Wakes the listener, so that it sees the new condition.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -108,7 +108,7 @@ impl Path {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits as long as the path is in this condition, and says in which it is then.
+    /// Waits while the path is in this condition; returns the next one.
     fn wait_while(&self, condition: Condition) -> Condition {
         let waiting = |state: &mut State| state.condition == condition;
         self.changed.wait_while(self.lock(), waiting).unwrap_or_else(PoisonError::into_inner).condition
@@ -126,7 +126,7 @@ impl Path {
                         return;
                     }
                     listener = loop {
-                        // Somebody may hold the port for a moment.
+                        // A client's socket may occupy the port for a moment.
                         match TcpListener::bind(address) {
                             Ok(listener) => break listener,
                             Err(_) => thread::sleep(Duration::from_millis(5)),
@@ -142,7 +142,7 @@ impl Path {
         }
     }
 
-    /// Passes on what comes from either side.
+    /// Forwards in both directions.
     fn join(self: Arc<Self>, near: TcpStream) -> io::Result<()> {
         self.lock().streams.push(near.try_clone()?);
         if self.wait_while(Condition::Hanging) != Condition::Whole {
@@ -165,7 +165,7 @@ impl Path {
                 break;
             }
         }
-        // The other direction ends as well.
+        // Ends the other direction, too.
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     }
 }

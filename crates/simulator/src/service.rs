@@ -1,4 +1,4 @@
-//! The service as a process: started with settings, watched by its log, stopped by signals.
+//! The service as a process: started with settings, observed through its log, stopped by signals.
 
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::{Connection, Request, Response};
 
-/// How long the process may take to start or to end before something is wrong.
+/// How long the process may take to start or to end before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running service. It is killed when this value goes.
+/// A running service. It is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Service {
     child: Child,
@@ -30,7 +30,7 @@ pub struct Service {
 pub struct Stopped {
     /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// How long it took after it was told to stop.
+    /// How long it took after the signal.
     pub took: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Service {
         Ok(service)
     }
 
-    /// Starts it like [`Service::start`] and does not wait.
+    /// Like [`Service::start`], but does not wait.
     ///
     /// # Errors
     /// There is no such program.
@@ -156,10 +156,10 @@ impl Service {
         self.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Waits for records like this one and hands them over when there are so many.
+    /// Waits for this many records that match, and returns them.
     ///
     /// # Panics
-    /// If they do not come.
+    /// If they do not come within a minute.
     #[must_use]
     pub fn wait_for_records(&self, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let started = Instant::now();
@@ -174,31 +174,31 @@ impl Service {
         }
     }
 
-    /// Tells it to stop.
+    /// Sends SIGTERM.
     ///
     /// # Errors
-    /// It is not there any more.
+    /// The process has ended already.
     pub fn terminate(&self) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
-    /// Tells it to stop, as somebody at its terminal does.
+    /// Sends SIGINT, as Ctrl-C in its terminal does.
     ///
     /// # Errors
-    /// It is not there any more.
+    /// The process has ended already.
     pub fn interrupt(&self) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::INT)?)
     }
 
-    /// Tells it that its terminal has gone.
+    /// Sends SIGHUP, as the end of its terminal does.
     ///
     /// # Errors
-    /// It is not there any more.
+    /// The process has ended already.
     pub fn hang_up(&self) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::HUP)?)
     }
 
-    /// Tells it to stop and waits until it has.
+    /// Sends SIGTERM and waits for the end.
     ///
     /// # Errors
     /// It does not.
@@ -208,7 +208,7 @@ impl Service {
         self.ended(told)
     }
 
-    /// Waits until it has stopped, which it was told to do at this time.
+    /// Waits for the end, after a signal at this time.
     ///
     /// # Errors
     /// It does not.
@@ -226,7 +226,7 @@ impl Service {
         }
     }
 
-    /// Ends it on the spot, as a power failure would.
+    /// Kills it (SIGKILL), as a power failure would.
     ///
     /// # Errors
     /// The operating system refuses.
@@ -246,7 +246,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // An error means that it has ended already.
         let _ = self.kill();
     }
 }
@@ -257,7 +257,7 @@ impl Log {
     }
 
     fn wait(&self, patience: Duration) {
-        // Whoever waits looks again, whatever ended the wait.
+        // The callers check again, also after a timeout.
         let _ = self.changed.wait_timeout(self.lock(), patience);
     }
 
@@ -272,7 +272,7 @@ impl Log {
     }
 }
 
-/// The program of this name that was built together with the one that is running.
+/// The program of this name that was built together with the running one.
 ///
 /// # Errors
 /// There is none.

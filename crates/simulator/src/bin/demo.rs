@@ -1,6 +1,5 @@
-//! Shows the whole life of a payment: starts the service, lets real senders' requests come in, with all that
-//! goes wrong in the field, and asks the service's own commands what became of it. Exits with 0 only if
-//! everything was as it must be.
+//! Shows the life of a payment: starts the service, replays requests of real senders with the errors that occur in
+//! production, and reads the results with the service's own commands. Exits with 0 only if everything was as expected.
 //!
 //! The ledger is a temporary SQLite file, or the database that `DATABASE_URL` names; there it may run again.
 
@@ -22,11 +21,11 @@ const WEBHOOK: &str = "/api/payments/webhook";
 fn main() -> ExitCode {
     match Demo::start().and_then(Demo::run) {
         Ok(wrong) if wrong.is_empty() => {
-            println!("\nEverything was as it must be.");
+            println!("\nEverything was as expected.");
             ExitCode::SUCCESS
         }
         Ok(wrong) => {
-            eprintln!("\nNot as it must be:");
+            eprintln!("\nNot as expected:");
             wrong.iter().for_each(|line| eprintln!("  {line}"));
             ExitCode::FAILURE
         }
@@ -42,10 +41,10 @@ struct Demo {
     program: PathBuf,
     database_url: String,
     folder: TempDir,
-    /// Tells this run's payments from those of another run.
+    /// Distinguishes the payments of this run from those of other runs.
     run: String,
     key: String,
-    /// What was not as it must be.
+    /// What was not as expected.
     wrong: Vec<String>,
 }
 
@@ -75,7 +74,7 @@ impl Demo {
         let completed_now = self.a_payment_is_registered_and_completed_three_times_at_once()?;
         self.a_late_failure_comes()?;
         let (payment, order) = self.a_notification_comes_before_its_registration()?;
-        self.what_nobody_may_or_can_say()?;
+        self.requests_that_are_refused()?;
 
         println!("\n$ payment-callback order {MARATHON_ORDER}");
         self.show(&["order", MARATHON_ORDER])?;
@@ -91,7 +90,7 @@ impl Demo {
         Ok(self.wrong)
     }
 
-    /// Says whether the payment was completed by this, or had been in an earlier run.
+    /// Returns whether this completed the payment; an earlier run may have done so.
     fn a_payment_is_registered_and_completed_three_times_at_once(&mut self) -> io::Result<bool> {
         let answer = self.service.replay(MARATHON_REGISTER)?;
         let document = answer.json();
@@ -125,17 +124,12 @@ impl Demo {
         Ok(())
     }
 
-    /// Says which payment and order that was.
+    /// Returns the payment and the order.
     fn a_notification_comes_before_its_registration(&mut self) -> io::Result<(String, String)> {
         let (payment, order) = (format!("demo-{}", self.run), format!("demo order {}", self.run));
         let early = notification(&payment, &order, "completed", "webpay");
         let answer = self.send(&self.key, &early.to_string())?;
-        self.check(
-            "a payment that nobody has registered yet is completed",
-            &answer,
-            "code",
-            (404, "payment_not_found"),
-        );
+        self.check("a payment is completed before it is registered", &answer, "code", (404, "payment_not_found"));
         let parked = answer.json()["parked"] == json!(true);
         self.note("… and is kept", if parked { "parked" } else { "lost" }, parked, || "expected parked".to_owned());
 
@@ -154,10 +148,10 @@ impl Demo {
         Ok((payment, order))
     }
 
-    fn what_nobody_may_or_can_say(&mut self) -> io::Result<()> {
+    fn requests_that_are_refused(&mut self) -> io::Result<()> {
         let completed = notification(MARATHON_PAYMENT, MARATHON_ORDER, "completed", "stripe").to_string();
         let answer = self.send("a-wrong-key", &completed)?;
-        self.check("somebody sends it with a wrong key", &answer, "code", (401, "unauthorized"));
+        self.check("the same with a wrong key", &answer, "code", (401, "unauthorized"));
         let answer = self.service.replay(OLDER_COMPLETED)?;
         self.check("an older sender has no key at all (recorded bytes)", &answer, "code", (401, "unauthorized"));
         let answer = self.send(&self.key, &completed[..completed.len() / 2])?;
@@ -223,7 +217,7 @@ impl Demo {
         command
     }
 
-    /// Lets a command print for people.
+    /// Runs a command that prints for people.
     fn show(&mut self, arguments: &[&str]) -> io::Result<()> {
         let status = self.command(arguments).status()?;
         if !status.success() {
@@ -232,7 +226,7 @@ impl Demo {
         Ok(())
     }
 
-    /// What a command prints for scripts.
+    /// Runs a command and parses what it prints for scripts.
     fn ask(&self, arguments: &[&str]) -> io::Result<Value> {
         let output = self.command(arguments).stderr(Stdio::inherit()).output()?;
         serde_json::from_slice(&output.stdout).map_err(io::Error::other)
@@ -264,7 +258,7 @@ fn notification(payment: &str, order: &str, status: &str, method: &str) -> Value
     })
 }
 
-/// A key that nobody has had before.
+/// A new random key.
 fn random() -> io::Result<String> {
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;

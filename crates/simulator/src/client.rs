@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: what is sent is exactly what a test says, down to the byte.
+//! An HTTP/1.1 client that sends exactly the bytes that a test says.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::Value;
 
-/// How long an answer may take before it counts as missing.
+/// How long an answer may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A request that is put together.
+/// A request, to be built piece by piece.
 #[derive(Debug, Clone)]
 pub struct Request {
     method: String,
@@ -20,7 +20,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without a body. The target is sent as it stands.
+    /// A request without a body. The target is sent unchanged.
     #[must_use]
     pub fn new(method: &str, target: &str) -> Self {
         let headers = vec![("Host".to_owned(), "portal.example".to_owned())];
@@ -39,10 +39,10 @@ impl Request {
         Self::new("POST", target)
     }
 
-    /// Takes a recorded request apart, so that it can be changed.
+    /// Parses a recorded request, so that it can be changed.
     ///
     /// # Panics
-    /// If it is no request.
+    /// If it is not a request.
     #[must_use]
     pub fn recorded(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("an empty line after the head");
@@ -58,39 +58,39 @@ impl Request {
         Self { method, target, headers, body: bytes[end + 4..].to_vec() }
     }
 
-    /// With this header as well.
+    /// Adds this header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Bearing this key.
+    /// Adds this key, as `X-API-Key`.
     #[must_use]
     pub fn key(self, key: &str) -> Self {
         self.header("X-API-Key", key)
     }
 
-    /// With this body, which has no type yet.
+    /// Sets this body, without a content type.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// With this body of JSON, or what pretends to be.
+    /// Sets this body and the content type of JSON. The body need not be valid.
     #[must_use]
     pub fn json(self, body: impl Into<Vec<u8>>) -> Self {
         self.header("Content-Type", "application/json").body(body)
     }
 
-    /// The body as it stands.
+    /// The body.
     #[must_use]
     pub fn body_bytes(&self) -> &[u8] {
         &self.body
     }
 
-    /// What goes over the wire.
+    /// The bytes that are sent.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
@@ -117,15 +117,15 @@ pub struct Response {
 }
 
 impl Response {
-    /// The value of a header that stands at most once.
+    /// The value of a header.
     ///
     /// # Panics
-    /// If it stands twice.
+    /// If the answer has it twice.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(header, _)| header == name).map(|(_, value)| value.as_str());
         let value = values.next();
-        assert_eq!(values.next(), None, "{name} stands twice");
+        assert_eq!(values.next(), None, "{name} occurs twice");
         value
     }
 
@@ -146,7 +146,7 @@ impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// Nobody listens there.
+    /// Nothing listens there.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
@@ -180,7 +180,7 @@ impl Connection {
         Ok(response)
     }
 
-    /// Reads one answer to a request that wants no body.
+    /// Reads one answer without its body.
     ///
     /// # Errors
     /// There is none.
@@ -208,7 +208,7 @@ impl Connection {
         if request.method == "HEAD" { self.receive_head() } else { self.receive() }
     }
 
-    /// Hangs up without a farewell, as a sender that crashes does.
+    /// Resets the connection, as a sender that crashes does.
     ///
     /// # Errors
     /// The operating system refuses.
@@ -216,10 +216,10 @@ impl Connection {
         Ok(set_socket_linger(self.stream.get_ref(), Some(Duration::ZERO))?)
     }
 
-    /// Waits for the other side to close the connection, which it does without a further word.
+    /// Waits until the other side closes the connection, without another byte.
     ///
     /// # Errors
-    /// It says something more, or nothing at all.
+    /// It sends something more, or does not close it.
     pub fn closed(&mut self) -> io::Result<()> {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
@@ -239,7 +239,7 @@ impl Connection {
     }
 }
 
-/// The text as it may stand in a path: everything but unreserved characters is encoded.
+/// The text percent-encoded for a path: all but unreserved characters.
 #[must_use]
 pub fn percent_encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -253,7 +253,7 @@ mod tests {
     use crate::recorded;
 
     #[test]
-    fn a_recorded_request_is_taken_apart_and_put_together_again() {
+    fn a_recorded_request_is_parsed_and_built_again() {
         let request = Request::recorded(recorded::MARATHON_COMPLETED);
         let bytes = String::from_utf8(request.bytes()).expect("UTF-8");
         let recorded =
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn only_unreserved_characters_stand_for_themselves() {
+    fn all_but_unreserved_characters_are_encoded() {
         assert_eq!(percent_encoded("a-1_~.b/ ě+%"), "a-1_~.b%2F%20%C4%9B%2B%25");
     }
 }
