@@ -15,9 +15,10 @@ use subtle::ConstantTimeEq as _;
 use usecases::Caller;
 
 use crate::body::{Body, read_body, require_json};
-use crate::context::Context;
-use crate::journal::Journal;
+use crate::credential::Credential;
+use crate::middleware::Context;
 use crate::problem::Problem;
+use crate::request_log::RequestLog;
 
 const API_KEY: &str = "X-API-Key";
 
@@ -27,24 +28,7 @@ const KEY_CHARACTERS_MIN: usize = 16;
 /// What Standard Webhooks asks of a secret.
 const SECRET_BYTES_MIN: usize = 24;
 
-/// What a key or a secret is called. The key itself is not kept here.
-#[derive(Clone)]
-pub(crate) struct Credential {
-    /// In the log and in the audit trail.
-    pub(crate) name: KeyName,
-    /// In the metrics, which are open to all: its group and its position there, such as `payment-1`. Tells nothing
-    /// of the key.
-    pub(crate) label: String,
-}
-
-impl Credential {
-    /// For the next key of a group that has `before` already.
-    fn new(group: &str, before: usize, digest: &[u8; 32]) -> Self {
-        Self { name: KeyName::from_sha256(digest), label: format!("{group}-{}", before + 1) }
-    }
-}
-
-/// The keys that one group of callers may bear; only their digests are kept. Without any, nobody may call.
+/// The keys of one group of callers; only their digests are kept. Without any, every call is refused.
 #[derive(Clone, Default)]
 pub struct ApiKeys {
     keys: Vec<ApiKey>,
@@ -57,7 +41,7 @@ struct ApiKey {
     short: bool,
 }
 
-/// A key is one that no caller can bear.
+/// A key that no header can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be printable ASCII without quotes around it, or several of these separated by commas")]
 pub struct ApiKeyError;
@@ -120,7 +104,7 @@ impl ApiKeys {
         found
     }
 
-    /// The key that the request bears.
+    /// The key in the request.
     fn authenticate(&self, headers: &HeaderMap) -> Result<&Credential, Problem> {
         let mut given = headers.get_all(API_KEY);
         let (Some(key), None) = (given.next(), given.next()) else {
@@ -160,7 +144,7 @@ impl AsRef<ApiKeys> for OperatorKeys {
     }
 }
 
-/// A caller who bears one of these keys. A handler that takes one is not reached by anybody else.
+/// A caller with one of these keys. A handler that takes one is not reached without.
 pub(crate) struct Authenticated<Keys> {
     pub(crate) caller: Caller,
     keys: PhantomData<Keys>,
@@ -174,7 +158,7 @@ impl<Keys: AsRef<ApiKeys> + 'static> FromRequest for Authenticated<Keys> {
         let authenticate = || {
             let keys = request.app_data::<Data<Keys>>().ok_or_else(|| Problem::processing_error("no keys"))?;
             let context = Context::of(request)?;
-            let key_name = context.journal.authentication(keys.as_ref().as_ref().authenticate(request.headers()))?;
+            let key_name = context.log.authentication(keys.as_ref().as_ref().authenticate(request.headers()))?;
             Ok(Self { caller: context.caller(key_name), keys: PhantomData })
         };
         ready(authenticate())
@@ -221,12 +205,12 @@ impl SigningSecrets {
         headers: &HeaderMap,
         payload: Payload,
         bytes_max: usize,
-        journal: &Journal,
+        log: &RequestLog,
     ) -> Result<(KeyName, Body), Problem> {
-        let signature = Self::signature_headers(headers).inspect_err(|problem| journal.not_authenticated(problem))?;
+        let signature = Self::signature_headers(headers).inspect_err(|problem| log.not_authenticated(problem))?;
         match read_body(headers, payload, bytes_max).await {
             Ok(body) => {
-                let name = journal.authentication(self.authenticate(&signature, &body))?;
+                let name = log.authentication(self.authenticate(&signature, &body))?;
                 require_json(headers)?;
                 Ok((name, body))
             }
@@ -274,7 +258,7 @@ impl fmt::Debug for SigningSecrets {
     }
 }
 
-/// What a callback must bear: a key, a signature, or both.
+/// How a callback is authenticated: by a key, a signature, or both.
 #[derive(Debug)]
 pub enum WebhookAuthentication {
     /// `X-API-Key`.
@@ -293,24 +277,24 @@ impl WebhookAuthentication {
         headers: &HeaderMap,
         payload: Payload,
         bytes_max: usize,
-        journal: &Journal,
+        log: &RequestLog,
     ) -> Result<(KeyName, Body), Problem> {
         match self {
             Self::ApiKey(keys) => {
-                let name = journal.authentication(keys.authenticate(headers))?;
+                let name = log.authentication(keys.authenticate(headers))?;
                 require_json(headers)?;
                 Ok((name, read_body(headers, payload, bytes_max).await?))
             }
-            Self::Signature(secrets) => secrets.admit(headers, payload, bytes_max, journal).await,
+            Self::Signature(secrets) => secrets.admit(headers, payload, bytes_max, log).await,
             Self::Both(keys, secrets) => {
-                let name = journal.authentication(keys.authenticate(headers))?;
-                let (_, body) = secrets.admit(headers, payload, bytes_max, journal).await?;
+                let name = log.authentication(keys.authenticate(headers))?;
+                let (_, body) = secrets.admit(headers, payload, bytes_max, log).await?;
                 Ok((name, body))
             }
         }
     }
 
-    /// The keys among what callbacks may bear.
+    /// The keys of callbacks, if they need one.
     #[must_use]
     pub fn keys(&self) -> Option<&ApiKeys> {
         match self {

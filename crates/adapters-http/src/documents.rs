@@ -1,13 +1,17 @@
 //! What stands in responses (contract §8). The commands print the same documents.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use domain::{Delivery, ExternalPayment, MethodRecord, Money, Order, Payload, PaymentStatus, Receipt, Settlement};
+use domain::{
+    Delivery, ExternalPayment, MethodRecord, Money, Order, Payload, PaymentStatus, Provenance, RegistrationOutcome,
+    Settlement,
+};
 use ports::{LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
 use serde::Serialize;
-use usecases::{Registered, Replay};
-use utoipa::ToSchema;
+use usecases::{BackgroundStatus, Replay, TaskStatus};
+use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
+use utoipa::{PartialSchema, ToSchema};
 
-use crate::openapi::{examples, vocabulary};
+use crate::vocabulary::{self, string};
 
 /// A time as documents show it: RFC 3339 in UTC with milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,10 +24,55 @@ impl From<DateTime<Utc>> for Timestamp {
     }
 }
 
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        string()
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .pattern(Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$"))
+            .description(Some("RFC 3339, in UTC with milliseconds."))
+            .into()
+    }
+}
+
+impl ToSchema for Timestamp {}
+
+/// Callbacks can be settled.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Ready)]
+pub(crate) struct ReadyDocument {
+    #[schema(value_type = vocabulary::ReadyStatus)]
+    pub(crate) status: &'static str,
+    /// The work that this replica does without a request. It has no part in the readiness.
+    pub(crate) background: Vec<TaskDocument>,
+}
+
+/// What became of the rounds of a background task since the start.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Task)]
+pub(crate) struct TaskDocument {
+    task: &'static str,
+    succeeded: u64,
+    failed: u64,
+    last_success_at: Option<Timestamp>,
+}
+
+impl ReadyDocument {
+    pub(crate) fn new(background: &BackgroundStatus) -> Self {
+        let document = |(task, TaskStatus { succeeded, failed, last_success_at })| TaskDocument {
+            task,
+            succeeded,
+            failed,
+            last_success_at: last_success_at.map(Into::into),
+        };
+        Self { status: "ready", background: background.all().into_iter().map(document).collect() }
+    }
+}
+
 /// A payment.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Payment, examples(examples::payment))]
+#[schema(as = Payment)]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct PaymentDocument {
     #[schema(value_type = vocabulary::PaymentId)]
@@ -145,7 +194,7 @@ impl From<MethodRecord> for RecordDocument {
 /// An order.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Order, examples(examples::order))]
+#[schema(as = Order)]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct OrderDocument {
     #[schema(value_type = vocabulary::OrderId)]
@@ -183,7 +232,7 @@ impl From<Order> for OrderDocument {
 /// An audit entry.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Delivery, examples(examples::delivery))]
+#[schema(as = Delivery)]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct DeliveryDocument {
     /// `null` for an entry that a dry run would leave.
@@ -222,8 +271,8 @@ pub struct DeliveryDocument {
 
 impl From<Delivery> for DeliveryDocument {
     fn from(delivery: Delivery) -> Self {
-        let Delivery { receipt, content, outcome, previous_status, new_status } = delivery;
-        let Receipt { delivery_id, received_at, source, body_sha256, key_name, request_id } = receipt;
+        let Delivery { provenance, content, outcome, previous_status, new_status } = delivery;
+        let Provenance { delivery_id, received_at, source, body_sha256, key_name, request_id } = provenance;
         let Payload {
             payment_id,
             order_id,
@@ -266,7 +315,7 @@ fn amount_and_currency(price: Money) -> (String, &'static str) {
 /// What a settled callback is answered with.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Settled, examples(examples::settled))]
+#[schema(as = Settled)]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct SettledDocument {
     #[schema(schema_with = vocabulary::success)]
@@ -286,7 +335,7 @@ impl From<Delivery> for SettledDocument {
         Self {
             status: "success",
             outcome: delivery.outcome.kind().into(),
-            delivery_id: delivery.receipt.delivery_id.to_string(),
+            delivery_id: delivery.provenance.delivery_id.to_string(),
             payment_id: delivery.content.payment_id().map(ToString::to_string),
             order_id: delivery.content.order_id().map(ToString::to_string),
         }
@@ -296,7 +345,7 @@ impl From<Delivery> for SettledDocument {
 /// A payment with its order and its audit entries, newest first.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = PaymentHistory, examples(examples::payment_history))]
+#[schema(as = PaymentHistory)]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct PaymentHistoryDocument {
     pub payment: PaymentDocument,
@@ -322,7 +371,7 @@ impl From<PaymentHistory> for PaymentHistoryDocument {
 
 /// An order with its payments.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = OrderHistory, examples(examples::order_history))]
+#[schema(as = OrderHistory)]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct OrderHistoryDocument {
     pub order: OrderDocument,
@@ -338,7 +387,7 @@ impl From<OrderHistory> for OrderHistoryDocument {
 
 /// What a registration is answered with.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = Registered, examples(examples::registered))]
+#[schema(as = Registered)]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct RegistrationDocument {
     #[schema(value_type = vocabulary::RegistrationStatus)]
@@ -354,11 +403,10 @@ impl RegistrationDocument {
     /// The answer: whether the payment is new, what came of the notifications that had waited, and how payment
     /// and order stand.
     #[must_use]
-    pub fn new(registered: Registered, payment: RecordedPayment, order: Order) -> Self {
-        let outcome = |settlement: Settlement| settlement.delivery.outcome.kind().into();
+    pub fn new(outcome: RegistrationOutcome, applied: &[Settlement], payment: RecordedPayment, order: Order) -> Self {
         Self {
-            status: registered.outcome.into(),
-            applied: registered.applied.into_iter().map(outcome).collect(),
+            status: outcome.into(),
+            applied: applied.iter().map(|settlement| settlement.delivery.outcome.kind().into()).collect(),
             payment: payment.into(),
             order: order.into(),
         }
@@ -368,7 +416,7 @@ impl RegistrationDocument {
 /// A page of the audit trail.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Deliveries, examples(examples::deliveries))]
+#[schema(as = Deliveries)]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct DeliveriesDocument {
     pub deliveries: Vec<DeliveryDocument>,
@@ -383,7 +431,7 @@ impl DeliveriesDocument {
         let more = deliveries.len() > limit;
         deliveries.truncate(limit);
         let last = deliveries.last().filter(|_| more);
-        let next_cursor = last.map(|delivery| delivery.receipt.delivery_id.to_string());
+        let next_cursor = last.map(|delivery| delivery.provenance.delivery_id.to_string());
         Self { deliveries: deliveries.into_iter().map(Into::into).collect(), next_cursor }
     }
 }
@@ -391,7 +439,7 @@ impl DeliveriesDocument {
 /// What a replay is answered with.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Replay, examples(examples::replay))]
+#[schema(as = Replay)]
 #[expect(missing_docs, reason = "the fields are those of the contract")]
 pub struct ReplayDocument {
     #[schema(value_type = vocabulary::Outcome)]

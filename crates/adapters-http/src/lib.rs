@@ -4,19 +4,19 @@
 mod authentication;
 mod body;
 mod connections;
-mod context;
-mod desk;
+mod credential;
 pub mod documents;
-mod journal;
 mod metrics;
+mod middleware;
 mod openapi;
+mod paths;
 mod problem;
+mod request_log;
 mod routes;
 mod server;
+mod vocabulary;
 mod wire;
 
 pub use authentication::{ApiKeyError, ApiKeys, SigningSecretError, SigningSecrets, WebhookAuthentication, is_quoted};
-pub use desk::Desk;
-pub use metrics::{LogRecords, Metrics};
-pub use server::{Server, ServerSettings, listen};
+pub use server::{Parts, Server, ServerSettings, listen};
 pub use wire::{FieldError, InvalidNotification, ValidNotification, read_notification};

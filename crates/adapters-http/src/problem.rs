@@ -11,10 +11,11 @@ use actix_web::{HttpResponse, ResponseError};
 use domain::{Mismatch, RequestId};
 use ports::LedgerError;
 use serde::Serialize;
-use usecases::ReceiveError;
+use strum::IntoStaticStr;
+use usecases::{Interrupted, Observed, ReceiveError};
 use utoipa::ToSchema;
 
-use crate::openapi::vocabulary;
+use crate::vocabulary;
 use crate::wire::FieldError;
 
 /// Under which id the request is logged.
@@ -24,42 +25,79 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 const RETRY_AFTER_S: u32 = 1;
 
 /// What kind of problem it is; the words of the contract.
-#[derive(Debug)]
-pub(crate) struct Kind {
-    pub(crate) status: StatusCode,
-    pub(crate) code: &'static str,
-    title: &'static str,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Kind {
+    MethodNotAllowed,
+    Unauthorized,
+    UnsupportedMediaType,
+    PayloadTooLarge,
+    InvalidPayload,
+    InvalidRequest,
+    PaymentNotFound,
+    OrderMismatch,
+    AmountMismatch,
+    CurrencyMismatch,
+    NotFound,
+    PaymentConflict,
+    OrderConflict,
+    OrderPaid,
+    NotReplayable,
+    Unavailable,
+    ProcessingError,
 }
 
 impl Kind {
-    const fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
-        Self { status, code, title }
+    /// What a program goes by.
+    pub(crate) fn code(self) -> &'static str {
+        self.into()
+    }
+
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidPayload
+            | Self::InvalidRequest
+            | Self::OrderMismatch
+            | Self::AmountMismatch
+            | Self::CurrencyMismatch => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::PaymentNotFound | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PaymentConflict | Self::OrderConflict | Self::OrderPaid | Self::NotReplayable => StatusCode::CONFLICT,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ProcessingError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::Unauthorized => "Not authenticated",
+            Self::UnsupportedMediaType => "Unsupported media type",
+            Self::PayloadTooLarge => "Payload too large",
+            Self::InvalidPayload => "Invalid payload",
+            Self::InvalidRequest => "Invalid request",
+            Self::PaymentNotFound => "Payment not found",
+            Self::OrderMismatch => "Another order",
+            Self::AmountMismatch => "Another amount",
+            Self::CurrencyMismatch => "Another currency",
+            Self::NotFound => "Not found",
+            Self::PaymentConflict => "Registered otherwise",
+            Self::OrderConflict => "Order costs something else",
+            Self::OrderPaid => "Order is paid",
+            Self::NotReplayable => "Not replayable",
+            Self::Unavailable => "Unavailable",
+            Self::ProcessingError => "Processing error",
+        }
     }
 }
-
-static METHOD_NOT_ALLOWED: Kind = Kind::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed");
-static UNAUTHORIZED: Kind = Kind::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not authenticated");
-static UNSUPPORTED_MEDIA_TYPE: Kind =
-    Kind::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type");
-static PAYLOAD_TOO_LARGE: Kind = Kind::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "Payload too large");
-static INVALID_PAYLOAD: Kind = Kind::new(StatusCode::BAD_REQUEST, "invalid_payload", "Invalid payload");
-static INVALID_REQUEST: Kind = Kind::new(StatusCode::BAD_REQUEST, "invalid_request", "Invalid request");
-static PAYMENT_NOT_FOUND: Kind = Kind::new(StatusCode::NOT_FOUND, "payment_not_found", "Payment not found");
-static ORDER_MISMATCH: Kind = Kind::new(StatusCode::BAD_REQUEST, "order_mismatch", "Another order");
-static AMOUNT_MISMATCH: Kind = Kind::new(StatusCode::BAD_REQUEST, "amount_mismatch", "Another amount");
-static CURRENCY_MISMATCH: Kind = Kind::new(StatusCode::BAD_REQUEST, "currency_mismatch", "Another currency");
-static NOT_FOUND: Kind = Kind::new(StatusCode::NOT_FOUND, "not_found", "Not found");
-static PAYMENT_CONFLICT: Kind = Kind::new(StatusCode::CONFLICT, "payment_conflict", "Registered otherwise");
-static ORDER_CONFLICT: Kind = Kind::new(StatusCode::CONFLICT, "order_conflict", "Order costs something else");
-static ORDER_PAID: Kind = Kind::new(StatusCode::CONFLICT, "order_paid", "Order is paid");
-static NOT_REPLAYABLE: Kind = Kind::new(StatusCode::CONFLICT, "not_replayable", "Not replayable");
-static UNAVAILABLE: Kind = Kind::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable");
-static PROCESSING_ERROR: Kind = Kind::new(StatusCode::INTERNAL_SERVER_ERROR, "processing_error", "Processing error");
 
 /// An answer other than success. Becomes a response at one place, the middleware that knows the request's id.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
-    pub(crate) kind: &'static Kind,
+    pub(crate) kind: Kind,
     pub(crate) detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     allow: Option<&'static str>,
@@ -92,79 +130,81 @@ pub(crate) struct ProblemDocument<'a> {
 }
 
 impl Problem {
-    fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+    fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, detail: detail.into(), errors: Vec::new(), allow: None, cause: None, request_id: None }
     }
 
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
-        Self { allow: Some(allow), ..Self::new(&METHOD_NOT_ALLOWED, format!("this address takes {allow}")) }
+        Self { allow: Some(allow), ..Self::new(Kind::MethodNotAllowed, format!("this address takes {allow}")) }
     }
 
     pub(crate) fn unauthorized(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(&UNAUTHORIZED, detail)
+        Self::new(Kind::Unauthorized, detail)
     }
 
     pub(crate) fn unsupported_media_type() -> Self {
         let detail = "the Content-Type must be application/json, and the Content-Encoding gzip, deflate or none";
-        Self::new(&UNSUPPORTED_MEDIA_TYPE, detail)
+        Self::new(Kind::UnsupportedMediaType, detail)
     }
 
     pub(crate) fn payload_too_large(bytes_max: usize) -> Self {
-        Self::new(&PAYLOAD_TOO_LARGE, format!("the body may have at most {bytes_max} bytes"))
+        Self::new(Kind::PayloadTooLarge, format!("the body may have at most {bytes_max} bytes"))
     }
 
     pub(crate) fn incomplete_payload() -> Self {
-        Self::new(&INVALID_PAYLOAD, "the body did not come whole, or its chunks are malformed")
+        Self::new(Kind::InvalidPayload, "the body did not come whole, or its chunks are malformed")
     }
 
     pub(crate) fn invalid_payload(errors: Vec<FieldError>) -> Self {
         let detail = "the body is not what this address takes; errors lists every bad field";
-        Self { errors, ..Self::new(&INVALID_PAYLOAD, detail) }
+        Self { errors, ..Self::new(Kind::InvalidPayload, detail) }
     }
 
     pub(crate) fn invalid_request(errors: Vec<FieldError>) -> Self {
         let detail = "the query is not what this address takes; errors lists every bad parameter";
-        Self { errors, ..Self::new(&INVALID_REQUEST, detail) }
+        Self { errors, ..Self::new(Kind::InvalidRequest, detail) }
     }
 
     pub(crate) fn payment_not_found() -> Self {
         let detail = "no such payment is registered yet; the notification is kept and applied when it is";
-        Self::new(&PAYMENT_NOT_FOUND, detail)
+        Self::new(Kind::PaymentNotFound, detail)
     }
 
     pub(crate) fn contradiction(mismatch: Mismatch) -> Self {
         match mismatch {
-            Mismatch::OrderMismatch => Self::new(&ORDER_MISMATCH, "the payment is registered for another order"),
-            Mismatch::AmountMismatch => Self::new(&AMOUNT_MISMATCH, "the payment is registered with another amount"),
+            Mismatch::OrderMismatch => Self::new(Kind::OrderMismatch, "the payment is registered for another order"),
+            Mismatch::AmountMismatch => {
+                Self::new(Kind::AmountMismatch, "the payment is registered with another amount")
+            }
             Mismatch::CurrencyMismatch => {
-                Self::new(&CURRENCY_MISMATCH, "the payment is registered in another currency")
+                Self::new(Kind::CurrencyMismatch, "the payment is registered in another currency")
             }
         }
     }
 
     pub(crate) fn not_found() -> Self {
-        Self::new(&NOT_FOUND, "there is nothing at this address")
+        Self::new(Kind::NotFound, "there is nothing at this address")
     }
 
     pub(crate) fn payment_conflict() -> Self {
         let detail = "the payment is registered with another order, amount, currency or method";
-        Self::new(&PAYMENT_CONFLICT, detail)
+        Self::new(Kind::PaymentConflict, detail)
     }
 
     pub(crate) fn order_conflict() -> Self {
-        Self::new(&ORDER_CONFLICT, "the order has another amount or currency")
+        Self::new(Kind::OrderConflict, "the order has another amount or currency")
     }
 
     pub(crate) fn order_paid() -> Self {
-        Self::new(&ORDER_PAID, "the order has been paid")
+        Self::new(Kind::OrderPaid, "the order has been paid")
     }
 
     pub(crate) fn not_replayable() -> Self {
-        Self::new(&NOT_REPLAYABLE, "a delivery that could not be understood cannot be applied")
+        Self::new(Kind::NotReplayable, "a delivery that could not be understood cannot be applied")
     }
 
     pub(crate) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(&UNAVAILABLE, detail)
+        Self::new(Kind::Unavailable, detail)
     }
 
     pub(crate) fn too_slow() -> Self {
@@ -178,7 +218,7 @@ impl Problem {
 
     fn caused(cause: Arc<dyn Error + Send + Sync>) -> Self {
         let detail = "the request could not be processed";
-        Self { cause: Some(cause), ..Self::new(&PROCESSING_ERROR, detail) }
+        Self { cause: Some(cause), ..Self::new(Kind::ProcessingError, detail) }
     }
 
     /// The problem as the answer to this request.
@@ -192,13 +232,13 @@ impl Problem {
     }
 
     /// The same after its cause was logged.
-    pub(crate) fn without_cause(self) -> Self {
+    fn without_cause(self) -> Self {
         Self { cause: None, ..self }
     }
 
     /// What a response of this status has to say in its head.
     pub(crate) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
-        match self.kind.status {
+        match self.kind.status() {
             StatusCode::METHOD_NOT_ALLOWED => self.allow.map(|allow| (header::ALLOW, HeaderValue::from_static(allow))),
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER_S.into())),
             StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("X-API-Key"))),
@@ -209,14 +249,14 @@ impl Problem {
     /// The body of the response.
     pub(crate) fn document(&self) -> ProblemDocument<'_> {
         ProblemDocument {
-            r#type: format!("urn:payment-callback:problem:{}", self.kind.code),
-            title: self.kind.title,
-            status: self.kind.status.as_u16(),
+            r#type: format!("urn:payment-callback:problem:{}", self.kind.code()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
             detail: &self.detail,
-            code: self.kind.code,
+            code: self.kind.code(),
             request_id: self.request_id.as_ref().map(RequestId::as_str),
             errors: &self.errors,
-            parked: std::ptr::eq(self.kind, &PAYMENT_NOT_FOUND),
+            parked: self.kind == Kind::PaymentNotFound,
         }
     }
 
@@ -227,7 +267,7 @@ impl Problem {
         }
         match error.as_response_error().status_code() {
             StatusCode::NOT_FOUND => Self::not_found(),
-            status if status.is_client_error() => Self::new(&INVALID_REQUEST, "the request cannot be understood"),
+            status if status.is_client_error() => Self::new(Kind::InvalidRequest, "the request cannot be understood"),
             _ => Self::processing_error(error.to_string()),
         }
     }
@@ -236,7 +276,7 @@ impl Problem {
 impl From<Arc<LedgerError>> for Problem {
     fn from(error: Arc<LedgerError>) -> Self {
         match *error {
-            LedgerError::Unavailable(_) | LedgerError::Hindered(_) | LedgerError::Held { .. } => {
+            LedgerError::Unavailable(_) | LedgerError::Contended(_) | LedgerError::Held { .. } => {
                 Self { cause: Some(error), ..Self::unavailable("the database is out of reach or too busy; try again") }
             }
             LedgerError::Outdated { pending } => {
@@ -256,6 +296,19 @@ impl From<LedgerError> for Problem {
     }
 }
 
+impl From<Interrupted> for Problem {
+    fn from(error: Interrupted) -> Self {
+        Self::processing_error(error)
+    }
+}
+
+/// The log has the cause already.
+impl<E: Error + Into<Self>> From<Observed<E>> for Problem {
+    fn from(Observed(error): Observed<E>) -> Self {
+        error.into().without_cause()
+    }
+}
+
 impl From<ReceiveError> for Problem {
     fn from(error: ReceiveError) -> Self {
         match error {
@@ -268,7 +321,7 @@ impl From<ReceiveError> for Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.kind.code, self.detail)
+        write!(formatter, "{}: {}", self.kind.code(), self.detail)
     }
 }
 
@@ -276,17 +329,14 @@ impl Error for Problem {}
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.kind.status
+        self.kind.status()
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.kind.status);
+        let mut response = HttpResponse::build(self.kind.status());
         response.content_type("application/problem+json");
         if let Some(header) = self.header() {
             response.insert_header(header);
-        }
-        if let Some(request_id) = &self.request_id {
-            response.insert_header((X_REQUEST_ID, request_id.as_str()));
         }
         response.body(serde_json::to_vec(&self.document()).unwrap_or_default())
     }

@@ -21,20 +21,22 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::{self, Runtime};
-use actix_web::{App, Error, web};
+use actix_web::web::Data;
+use actix_web::{App, Error};
+use ports::{Clock, History, Upkeep};
+use prometheus::{Histogram, Registry};
 use slog::{Logger, warn};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use usecases::{GroupCommit, ReceiveNotification};
+use usecases::{BackgroundStatus, Blocking, GroupCommit, ReceiveNotification, StatsCache, UseCases};
 
 use crate::authentication::{ApiKeys, OperatorKeys, PortalKeys, WebhookAuthentication};
 use crate::body::BodyBytesMax;
 use crate::connections::{Admission, Connection, ConnectionState, OpenConnections};
-use crate::context::{Surroundings, surround};
-use crate::desk::Desk;
-use crate::journal::Journal;
 use crate::metrics::Metrics;
-use crate::routes::{self, LedgerReadiness, LedgerReadings, Webhook};
+use crate::middleware::{MiddlewareState, middleware};
+use crate::request_log::RequestLog;
+use crate::routes::{self, LedgerReadiness, Webhook};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -58,7 +60,7 @@ pub struct ServerSettings {
     pub response_deadline: Duration,
     /// The largest body, in bytes.
     pub body_bytes_max: usize,
-    /// What callbacks must bear.
+    /// How callbacks are authenticated.
     pub webhook_authentication: WebhookAuthentication,
     /// The portal's keys.
     pub portal_keys: ApiKeys,
@@ -75,18 +77,37 @@ pub struct Server {
     log: Logger,
 }
 
+/// What the server hands requests to.
+pub struct Parts {
+    /// Receives callbacks.
+    pub receive: ReceiveNotification,
+    /// Where callbacks wait; full, the service is not ready.
+    pub intake: Arc<GroupCommit>,
+    /// What changes payments and orders.
+    pub use_cases: Blocking<UseCases>,
+    /// What is stored.
+    pub history: Blocking<dyn History>,
+    /// How the store is.
+    pub upkeep: Blocking<dyn Upkeep>,
+    /// The store's stats, for `/metrics`.
+    pub stats: Arc<StatsCache>,
+    /// The background tasks, for `/readyz`.
+    pub background: Arc<BackgroundStatus>,
+    /// The metrics that `/metrics` shows; those of requests are added.
+    pub registry: Registry,
+    /// Observed for each callback that is answered, in seconds from its request.
+    pub callback_duration: Histogram,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where requests are logged.
+    pub log: Logger,
+}
+
 /// Binds the address and starts to listen.
 ///
 /// # Errors
 /// The address cannot be bound, or a thread cannot be started.
-pub fn listen(
-    settings: ServerSettings,
-    intake: Arc<GroupCommit>,
-    receive: ReceiveNotification,
-    desk: Desk,
-    metrics: Arc<Metrics>,
-    log: Logger,
-) -> io::Result<Server> {
+pub fn listen(settings: ServerSettings, parts: Parts) -> io::Result<Server> {
     let ServerSettings {
         bind_address,
         connections_max,
@@ -97,35 +118,49 @@ pub fn listen(
         portal_keys,
         operator_keys,
     } = settings;
+    let Parts {
+        receive,
+        intake,
+        use_cases,
+        history,
+        upkeep,
+        stats,
+        background,
+        registry,
+        callback_duration,
+        clock,
+        log,
+    } = parts;
     let listeners = bind(&bind_address)?;
+    let metrics = Arc::new(Metrics::new(&registry, callback_duration, clock));
     for label in [authentication.labels(), portal_keys.labels(), operator_keys.labels()].concat() {
         metrics.expect_key(label);
     }
     let connections = OpenConnections::new(connections_max, keep_alive);
-    let surroundings = Surroundings { log: log.clone(), metrics: Arc::clone(&metrics), response_deadline };
-    let surroundings = web::Data::new(surroundings);
-    let webhook = web::Data::new(Webhook { authentication, body_bytes_max, receive });
-    let portal_keys = web::Data::new(PortalKeys(portal_keys));
-    let operator_keys = web::Data::new(OperatorKeys(operator_keys));
-    let bytes_max = web::Data::new(BodyBytesMax(body_bytes_max));
-    let (desk, intake) = (web::Data::new(desk), web::Data::new(intake));
-    let (shared_metrics, readings) = (web::Data::new(Arc::clone(&metrics)), web::Data::new(LedgerReadings::default()));
-    let readiness = web::Data::new(LedgerReadiness::default());
-    let shared_connections = web::Data::new(Arc::clone(&connections));
+    let state = MiddlewareState { log: log.clone(), metrics: Arc::clone(&metrics), response_deadline };
+    let (state, webhook) = (Data::new(state), Data::new(Webhook { authentication, body_bytes_max, receive }));
+    let (portal_keys, operator_keys) = (Data::new(PortalKeys(portal_keys)), Data::new(OperatorKeys(operator_keys)));
+    let (bytes_max, readiness) = (Data::new(BodyBytesMax(body_bytes_max)), Data::new(LedgerReadiness::default()));
+    let (intake, use_cases, history) = (Data::new(intake), Data::new(use_cases), Data::new(history));
+    let (upkeep, stats, background) = (Data::new(upkeep), Data::new(stats), Data::new(background));
+    let (shared_metrics, open) = (Data::new(Arc::clone(&metrics)), Data::new(Arc::clone(&connections)));
     let app = move || {
         App::new()
-            .wrap(from_fn(surround))
-            .app_data(surroundings.clone())
+            .wrap(from_fn(middleware))
+            .app_data(state.clone())
             .app_data(webhook.clone())
             .app_data(portal_keys.clone())
             .app_data(operator_keys.clone())
             .app_data(bytes_max.clone())
-            .app_data(desk.clone())
-            .app_data(intake.clone())
-            .app_data(shared_metrics.clone())
-            .app_data(readings.clone())
             .app_data(readiness.clone())
-            .app_data(shared_connections.clone())
+            .app_data(intake.clone())
+            .app_data(use_cases.clone())
+            .app_data(history.clone())
+            .app_data(upkeep.clone())
+            .app_data(stats.clone())
+            .app_data(background.clone())
+            .app_data(shared_metrics.clone())
+            .app_data(open.clone())
             .configure(routes::configure)
     };
     let workers = Workers::start(app, &metrics, &log)?;
@@ -292,7 +327,7 @@ async fn serve<T, B>(
                     ParseError::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                     _ => StatusCode::BAD_REQUEST,
                 };
-                Journal::head_refused(&log, &metrics, status, &error);
+                RequestLog::head_refused(&log, &metrics, status, &error);
             }
         });
     }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use adapters_http::{ApiKeys, read_notification};
-use contracts::fixtures::{at, completion, receipt, registration};
+use conformance::fixtures::{at, completion, provenance, registration};
 use domain::{Books, ExternalPayment, Notification, Order};
 
 /// As payments-microservice sends it.
@@ -20,9 +20,9 @@ pub(crate) type Case = (&'static str, fn() -> Step);
 
 /// All of them.
 pub(crate) const CASES: [Case; 3] =
-    [("read_notification", reading), ("authenticate_key", authenticating), ("settle_batch_of_64", settling)];
+    [("read_notification", parsed), ("authenticate_key", authenticating), ("settle_batch_of_64", settling)];
 
-fn reading() -> Step {
+fn parsed() -> Step {
     Box::new(|| {
         black_box(read_notification(black_box(BODY)).expect("a notification"));
     })
@@ -44,11 +44,11 @@ fn settling() -> Step {
     let orders: Vec<_> =
         registrations.iter().map(|each| Order::open(each.order_id.clone(), each.price, at(0))).collect();
     let notifications: Vec<Notification> = ids.iter().map(|(payment, order)| completion(payment, order)).collect();
-    let receipt = receipt(at(1));
+    let provenance = provenance(at(1));
     Box::new(move || {
         let mut books = Books::open(payments.clone(), orders.clone(), Vec::new(), Vec::new());
         for notification in &notifications {
-            black_box(books.settle(notification, receipt.clone()));
+            black_box(books.settle(notification, provenance.clone()));
         }
         black_box(books.close());
     })

@@ -6,9 +6,8 @@ use crate::documents::{
     DeliveriesDocument, DeliveryDocument, OrderDocument, OrderHistoryDocument, PaymentDocument, PaymentHistoryDocument,
     RecordDocument, RegistrationDocument, ReplayDocument, SettledDocument, Timestamp,
 };
+use crate::vocabulary::{ORDER_ID, PAYMENT_ID};
 
-pub(crate) const PAYMENT_ID: &str = "5f0c2d9e-7c1a-4a53-9d0e-2b6f7a1c8e44";
-pub(crate) const ORDER_ID: &str = "marathon:22855c43-0a4e-4c8e-9b7e-0f3a5f0c9d11:1767322800123";
 pub(crate) const REQUEST_ID: &str = "01a209f5-4c66-7477-a85c-71728d9ace35";
 const DELIVERY_ID: &str = "01a209f5-da13-7678-b16f-8a8e3fd49073";
 const REDIRECT_URL: &str = "https://portal.example/payments/return";

@@ -3,7 +3,6 @@
 
 pub(crate) mod examples;
 pub(crate) mod problems;
-pub(crate) mod vocabulary;
 
 use serde_json::{Value, json};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
@@ -13,14 +12,14 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 
 use crate::documents::{
     DeliveriesDocument, DeliveryDocument, OrderDocument, OrderHistoryDocument, PaymentDocument, PaymentHistoryDocument,
-    RecordDocument, RegistrationDocument, ReplayDocument, SettledDocument,
+    ReadyDocument, RecordDocument, RegistrationDocument, ReplayDocument, SettledDocument, TaskDocument,
 };
+use crate::vocabulary::{NewPaymentId, RequestId, string, word};
 use crate::wire::{NotificationBody, RegistrationBody};
-use vocabulary::{NewPaymentId, RequestId, string, word};
 
 const X_REQUEST_ID: &str = "X-Request-Id";
 
-/// What every caller may bear to prove itself: the name of the way, the header, and what it holds.
+/// Security schemes: name, header, and what it holds.
 const SECURITY_SCHEMES: [(&str, &str, &str); 6] = [
     ("paymentKey", "X-API-Key", "One of the keys of `PAYMENT_API_KEY`, for callbacks."),
     ("portalKey", "X-API-Key", "One of the keys of `PORTAL_API_KEY`, for the portal's own calls."),
@@ -62,7 +61,7 @@ fn add_alias(document: &mut OpenApi, path: &str, alias: &str, operation_id: &str
     document.paths.paths.insert(alias.to_owned(), item);
 }
 
-/// Every request may bear an id, and every response does.
+/// Every request may have an id, and every response has one.
 fn add_request_ids(document: &mut OpenApi) {
     for operation in document.paths.paths.values_mut().flat_map(operations) {
         operation.parameters.get_or_insert_default().push(request_id_given());
@@ -98,6 +97,21 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 fn add_what_utoipa_cannot_say(document: &mut Value) {
     demand_headers(&mut document["paths"]);
     let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
+    for (name, examples) in [
+        (PaymentDocument::name(), json!([examples::payment()])),
+        (OrderDocument::name(), json!([examples::order()])),
+        (DeliveryDocument::name(), json!([examples::delivery()])),
+        (SettledDocument::name(), json!([examples::settled()])),
+        (PaymentHistoryDocument::name(), json!([examples::payment_history()])),
+        (OrderHistoryDocument::name(), json!([examples::order_history()])),
+        (RegistrationDocument::name(), json!([examples::registered()])),
+        (DeliveriesDocument::name(), json!([examples::deliveries()])),
+        (ReplayDocument::name(), json!([examples::replay()])),
+        (NotificationBody::name(), json!([examples::notification(), examples::partial_refund()])),
+        (RegistrationBody::name(), json!([examples::registration()])),
+    ] {
+        schemas.entry(name).and_modify(|schema| schema["examples"] = examples);
+    }
     for name in [
         PaymentDocument::name(),
         RecordDocument::name(),
@@ -109,6 +123,8 @@ fn add_what_utoipa_cannot_say(document: &mut Value) {
         RegistrationDocument::name(),
         DeliveriesDocument::name(),
         ReplayDocument::name(),
+        ReadyDocument::name(),
+        TaskDocument::name(),
     ] {
         schemas.entry(name).and_modify(demand_members);
     }
@@ -152,11 +168,4 @@ fn demand_members(schema: &mut Value) {
     } else if let Some(members) = schema["properties"].as_object() {
         schema["required"] = members.keys().cloned().collect();
     }
-}
-
-/// The names of a schema's members.
-#[cfg(test)]
-pub(crate) fn members<T: utoipa::PartialSchema>() -> std::collections::BTreeSet<String> {
-    let schema = serde_json::to_value(T::schema()).unwrap_or_default();
-    schema["properties"].as_object().into_iter().flat_map(|members| members.keys().cloned()).collect()
 }

@@ -12,9 +12,9 @@ use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Response, Type};
 use utoipa::{IntoResponses, ToSchema as _};
 
 use super::examples;
-use super::vocabulary::{word, words};
+use crate::paths::{GET, POST};
 use crate::problem::{Problem, ProblemDocument};
-use crate::routes::{GET, POST};
+use crate::vocabulary::{word, words};
 use crate::wire::FieldError;
 
 const BODY_BYTES_MAX: usize = 65_536;
@@ -92,19 +92,19 @@ fn bad_query(parameter: &str, reason: &str) -> Problem {
 fn responses(problems: impl Iterator<Item = Problem>) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<String, Vec<Problem>> = BTreeMap::new();
     for problem in problems {
-        by_status.entry(problem.kind.status.as_str().to_owned()).or_default().push(problem);
+        by_status.entry(problem.kind.status().as_str().to_owned()).or_default().push(problem);
     }
     by_status.into_iter().map(|(status, problems)| (status, response(&problems).into())).collect()
 }
 
 fn response(problems: &[Problem]) -> Response {
-    let details = problems.iter().map(|problem| format!("`{}`: {}", problem.kind.code, problem.detail));
+    let details = problems.iter().map(|problem| format!("`{}`: {}", problem.kind.code(), problem.detail));
     let description = details.collect::<Vec<_>>().join("; ");
-    let codes = words(problems.iter().map(|problem| problem.kind.code));
+    let codes = words(problems.iter().map(|problem| problem.kind.code()));
     let schema = AllOfBuilder::new()
         .item(Ref::from_schema_name(ProblemDocument::name()))
         .item(ObjectBuilder::new().property("code", codes));
-    let examples = problems.iter().map(|problem| (problem.kind.code, example(problem)));
+    let examples = problems.iter().map(|problem| (problem.kind.code(), example(problem)));
     let content = ContentBuilder::new().schema(Some(schema)).examples_from_iter(examples).build();
     let response = ResponseBuilder::new().description(description).content("application/problem+json", content);
     problems
@@ -130,7 +130,7 @@ fn header_of(problem: &Problem) -> Option<(&'static str, Header)> {
     } else if name == header::ALLOW {
         ("Allow", only(&value), "The methods that this address takes.")
     } else {
-        ("WWW-Authenticate", only(&value), "The header that bears the key.")
+        ("WWW-Authenticate", only(&value), "The header for the key.")
     };
     let mut header = Header::new(schema);
     header.description = Some(description.to_owned());

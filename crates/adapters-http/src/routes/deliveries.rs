@@ -1,17 +1,14 @@
-use std::time::Instant;
-
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Path};
 use domain::DeliveryId;
-use usecases::{ReplayError, replay_delivery};
+use ports::History;
+use usecases::{Blocking, ReplayError, UseCases};
 
 use crate::authentication::{Authenticated, OperatorKeys};
-use crate::context::Context;
-use crate::desk::Desk;
 use crate::documents::{DeliveriesDocument, DeliveryDocument, ReplayDocument};
 use crate::openapi::problems::{OfListing, OfReplay, OfShowing};
-use crate::openapi::vocabulary;
 use crate::problem::Problem;
+use crate::vocabulary;
 use crate::wire::{DeliveriesParameters, DeliveriesQuery, ReplayParameters, read_deliveries_query, read_dry_run};
 
 /// `GET /api/deliveries`
@@ -28,11 +25,11 @@ use crate::wire::{DeliveriesParameters, DeliveriesQuery, ReplayParameters, read_
 pub(crate) async fn list(
     request: HttpRequest,
     _: Authenticated<OperatorKeys>,
-    desk: Data<Desk>,
+    history: Data<Blocking<dyn History>>,
 ) -> Result<Json<DeliveriesDocument>, Problem> {
     let DeliveriesQuery { filter, limit } =
         read_deliveries_query(request.query_string()).map_err(Problem::invalid_request)?;
-    let deliveries = desk.ask(move |ledger, _| ledger.deliveries(&filter)).await??;
+    let deliveries = history.run(move |history| history.deliveries(&filter)).await??;
     Ok(Json(DeliveriesDocument::page(deliveries, limit)))
 }
 
@@ -50,10 +47,10 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     id: Path<String>,
     _: Authenticated<OperatorKeys>,
-    desk: Data<Desk>,
+    history: Data<Blocking<dyn History>>,
 ) -> Result<Json<DeliveryDocument>, Problem> {
     let id = DeliveryId::parse(&id).ok_or_else(Problem::not_found)?;
-    let delivery = desk.ask(move |ledger, _| ledger.delivery(id)).await??;
+    let delivery = history.run(move |history| history.delivery(id)).await??;
     delivery.map(|delivery| Json(delivery.into())).ok_or_else(Problem::not_found)
 }
 
@@ -72,23 +69,16 @@ pub(crate) async fn show(
 pub(crate) async fn replay(
     request: HttpRequest,
     id: Path<String>,
-    context: Context,
     Authenticated { caller, .. }: Authenticated<OperatorKeys>,
-    desk: Data<Desk>,
+    use_cases: Data<Blocking<UseCases>>,
 ) -> Result<Json<ReplayDocument>, Problem> {
     let dry_run = read_dry_run(request.query_string()).map_err(Problem::invalid_request)?;
     let id = DeliveryId::parse(&id).ok_or_else(Problem::not_found)?;
-    let replay = desk
-        .ask(move |ledger, clock| {
-            let begun = Instant::now();
-            let replay = replay_delivery(ledger, clock, id, dry_run, &caller).map_err(|error| match error {
-                ReplayError::NotFound => Problem::not_found(),
-                ReplayError::NotReplayable => Problem::not_replayable(),
-                ReplayError::Ledger(error) => context.journal.failed(None, None, error.into(), begun.elapsed()),
-            })?;
-            context.journal.replayed(id, &replay, &caller, begun.elapsed());
-            Ok::<_, Problem>(replay.try_into()?)
-        })
-        .await??;
-    Ok(Json(replay))
+    let replay = use_cases.run(move |use_cases| use_cases.replay_delivery(id, dry_run, &caller)).await?;
+    let replay = replay.map_err(|error| match error {
+        ReplayError::NotFound => Problem::not_found(),
+        ReplayError::NotReplayable => Problem::not_replayable(),
+        ReplayError::Ledger(error) => error.into(),
+    })?;
+    Ok(Json(replay.try_into()?))
 }

@@ -3,11 +3,8 @@ use actix_web::http::header;
 use actix_web::web::{Bytes, Path};
 
 use crate::openapi::problems::{OfFiles, OfReading};
-use crate::openapi::vocabulary;
 use crate::problem::Problem;
-
-/// What the page consists of.
-pub(crate) const FILES: [&str; 3] = ["start.js", "swagger-ui-bundle.js", "swagger-ui.css"];
+use crate::vocabulary;
 
 const PAGE: &str = concat!(
     r#"<!doctype html>

@@ -2,14 +2,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web::{Data, Json};
+use ports::Upkeep;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use usecases::GroupCommit;
+use usecases::{BackgroundStatus, Blocking, GroupCommit};
 
-use crate::desk::Desk;
+use crate::documents::ReadyDocument;
 use crate::openapi::problems::{OfReadiness, OfReading};
-use crate::openapi::vocabulary;
 use crate::problem::Problem;
+use crate::vocabulary;
 
 /// `GET /healthz`: the process lives.
 #[utoipa::path(
@@ -31,18 +32,19 @@ pub(crate) async fn alive() -> Json<Value> {
     tag = "open",
     operation_id = "readyz",
     summary = "Whether callbacks can be settled",
-    responses((status = 200, description = "They can", body = vocabulary::Ready), OfReadiness),
+    responses((status = 200, description = "They can", body = ReadyDocument), OfReadiness),
 )]
 pub(crate) async fn ready(
-    desk: Data<Desk>,
+    upkeep: Data<Blocking<dyn Upkeep>>,
     intake: Data<Arc<GroupCommit>>,
     readiness: Data<LedgerReadiness>,
-) -> Result<Json<Value>, Problem> {
+    background: Data<Arc<BackgroundStatus>>,
+) -> Result<Json<ReadyDocument>, Problem> {
     if intake.is_full() {
         return Err(Problem::unavailable("too many callbacks are waiting to be settled"));
     }
-    readiness.recent(&desk).await?;
-    Ok(Json(json!({ "status": "ready" })))
+    readiness.recent(&upkeep).await?;
+    Ok(Json(ReadyDocument::new(&background)))
 }
 
 /// How long it counts what the ledger has answered.
@@ -62,14 +64,14 @@ struct Check {
 }
 
 impl LedgerReadiness {
-    async fn recent(&self, desk: &Desk) -> Result<(), Problem> {
+    async fn recent(&self, upkeep: &Blocking<dyn Upkeep>) -> Result<(), Problem> {
         let mut newest = Arc::clone(&self.newest).lock_owned().await;
         if let Some(check) = newest.as_ref().filter(|check| check.ended.elapsed() < RECENT) {
             return check.result.clone();
         }
-        // The lock goes along: the question has ended when it has, whoever still waits for the answer.
-        let ask = desk.ask(move |ledger, _| {
-            let result = ledger.check().map_err(Problem::from);
+        // The lock moves into the work: the check has ended when the work has, even if the caller is gone.
+        let ask = upkeep.run(move |upkeep| {
+            let result = upkeep.check().map_err(Problem::from);
             *newest = Some(Check { ended: Instant::now(), result: result.clone() });
             result
         });

@@ -1,19 +1,16 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use ports::LedgerFigures;
-use tokio::sync::Mutex;
-use usecases::GroupCommit;
+use usecases::StatsCache;
 
 use crate::connections::OpenConnections;
-use crate::desk::Desk;
-use crate::metrics::{Metrics, Standing};
+use crate::metrics::Metrics;
 use crate::openapi::problems::OfReading;
 use crate::problem::Problem;
 
-/// How long the ledger may take to say how it stands. The other figures matter most when it cannot.
+/// How long the store may take to answer with its stats. The other metrics matter most when it cannot.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// `GET /metrics`
@@ -27,56 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 )]
 pub(crate) async fn show(
     metrics: Data<Arc<Metrics>>,
-    readings: Data<LedgerReadings>,
+    stats: Data<Arc<StatsCache>>,
     open: Data<Arc<OpenConnections>>,
-    intake: Data<Arc<GroupCommit>>,
-    desk: Data<Desk>,
 ) -> Result<HttpResponse, Problem> {
-    let ledger = readings.fresh(&desk).await;
-    let standing = Standing {
-        requests_in_flight: open.requests_in_flight(),
-        http_connections: open.count(),
-        http_connections_limit: open.limit(),
-        queue_depth: intake.depth(),
-        queue_limit: intake.queue_max(),
-        connections: desk.connections(),
-        ledger,
-    };
-    let text = metrics.render(&standing).map_err(Problem::processing_error)?;
+    stats.refresh(PATIENCE).await;
+    let text = metrics.render(&open).map_err(Problem::processing_error)?;
     Ok(HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text))
-}
-
-/// Asks the ledger how it stands, one question at a time: whoever asks while a question is under way shares the
-/// next one, so that many who ask are no more work than one.
-#[derive(Debug, Default)]
-pub(crate) struct LedgerReadings {
-    newest: Arc<Mutex<Option<Reading>>>,
-}
-
-#[derive(Debug)]
-struct Reading {
-    begun: Instant,
-    figures: Option<LedgerFigures>,
-}
-
-impl LedgerReadings {
-    /// What the ledger says now; `None` if it says nothing.
-    async fn fresh(&self, desk: &Desk) -> Option<LedgerFigures> {
-        let asked = Instant::now();
-        let answer = async {
-            let mut newest = Arc::clone(&self.newest).lock_owned().await;
-            if let Some(reading) = newest.as_ref().filter(|reading| reading.begun >= asked) {
-                return reading.figures.clone();
-            }
-            // The lock goes along: the question has ended when it has, whoever still waits for the answer.
-            let ask = desk.ask(move |ledger, _| {
-                let begun = Instant::now();
-                let figures = ledger.figures().ok();
-                *newest = Some(Reading { begun, figures: figures.clone() });
-                figures
-            });
-            ask.await.ok().flatten()
-        };
-        tokio::time::timeout(PATIENCE, answer).await.ok().flatten()
-    }
 }

@@ -11,21 +11,11 @@ mod webhook;
 
 use actix_web::{Resource, Route, guard, web};
 
+use crate::paths::{GET, POST, WEBHOOK};
 use crate::problem::Problem;
 
-pub(crate) use docs::FILES as DOCS_FILES;
 pub(crate) use health::LedgerReadiness;
-pub(crate) use metrics::LedgerReadings;
 pub(crate) use webhook::Webhook;
-
-/// The methods of an address that is read, as `Allow` has them.
-pub(crate) const GET: &str = "GET, HEAD";
-
-/// The method of an address that is sent to.
-pub(crate) const POST: &str = "POST";
-
-/// Where callbacks come in.
-pub(crate) const WEBHOOK: &str = "/api/payments/webhook";
 
 /// All routes of the service.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {

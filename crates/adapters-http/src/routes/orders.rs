@@ -1,16 +1,13 @@
-use std::time::Instant;
-
 use actix_web::web::{Data, Json, Path};
 use domain::{Cancellation, OrderId};
-use usecases::cancel_order;
+use ports::History;
+use usecases::{Blocking, UseCases};
 
 use crate::authentication::{Authenticated, PortalKeys};
-use crate::context::Context;
-use crate::desk::Desk;
 use crate::documents::OrderHistoryDocument;
 use crate::openapi::problems::{OfCancellation, OfShowing};
-use crate::openapi::vocabulary;
 use crate::problem::Problem;
+use crate::vocabulary;
 
 /// `GET /api/orders/{orderId}`
 #[utoipa::path(
@@ -26,10 +23,10 @@ use crate::problem::Problem;
 pub(crate) async fn show(
     id: Path<String>,
     _: Authenticated<PortalKeys>,
-    desk: Data<Desk>,
+    history: Data<Blocking<dyn History>>,
 ) -> Result<Json<OrderHistoryDocument>, Problem> {
     let id = OrderId::parse(&id).map_err(|_| Problem::not_found())?;
-    let history = desk.ask(move |ledger, _| ledger.order(&id)).await??;
+    let history = history.run(move |history| history.order(&id)).await??;
     history.map(|history| Json(history.into())).ok_or_else(Problem::not_found)
 }
 
@@ -39,7 +36,7 @@ pub(crate) async fn show(
     path = "/api/orders/{id}/cancel",
     tag = "portal",
     operation_id = "cancel_order",
-    summary = "Cancel an order that nobody has paid",
+    summary = "Cancel an order that is not paid",
     description = "Safe to repeat. Money that arrives all the same is recorded and pays nothing.",
     security(("portalKey" = [])),
     params(("id" = vocabulary::OrderId, Path)),
@@ -47,21 +44,12 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn cancel(
     id: Path<String>,
-    context: Context,
     Authenticated { caller, .. }: Authenticated<PortalKeys>,
-    desk: Data<Desk>,
+    use_cases: Data<Blocking<UseCases>>,
 ) -> Result<Json<OrderHistoryDocument>, Problem> {
     let id = OrderId::parse(&id).map_err(|_| Problem::not_found())?;
-    let (cancellation, history) = desk
-        .ask(move |ledger, clock| {
-            let begun = Instant::now();
-            let cancellation = cancel_order(ledger, clock, &id)
-                .map_err(|error| context.journal.failed(None, Some(&id), error.into(), begun.elapsed()))?;
-            context.journal.cancelled(&id, &caller, cancellation, begun.elapsed());
-            Ok::<_, Problem>((cancellation, ledger.order(&id)?))
-        })
-        .await??;
-    match (cancellation, history) {
+    let cancelled = use_cases.run(move |use_cases| use_cases.cancel_order(&id, &caller)).await??;
+    match (cancelled.outcome, cancelled.afterwards?) {
         (Cancellation::Cancelled, Some(history)) => Ok(Json(history.into())),
         (Cancellation::Paid, _) => Err(Problem::order_paid()),
         (Cancellation::Unknown, _) | (_, None) => Err(Problem::not_found()),

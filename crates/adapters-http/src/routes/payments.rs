@@ -1,18 +1,15 @@
-use std::time::Instant;
-
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use domain::{PaymentId, Registration, RegistrationOutcome};
-use usecases::register_payment;
+use domain::{PaymentId, RegistrationOutcome};
+use ports::History;
+use usecases::{Blocking, Registered, UseCases};
 
 use crate::authentication::{Authenticated, PortalKeys};
 use crate::body::{BodyBytesMax, read_body, require_json};
-use crate::context::Context;
-use crate::desk::Desk;
 use crate::documents::{PaymentHistoryDocument, RegistrationDocument};
 use crate::openapi::problems::{OfRegistration, OfShowing};
-use crate::openapi::vocabulary;
 use crate::problem::Problem;
+use crate::vocabulary;
 use crate::wire::{RegistrationBody, read_registration};
 
 /// `POST /api/payments`, and the path that the real client uses.
@@ -35,35 +32,28 @@ use crate::wire::{RegistrationBody, read_registration};
 pub(crate) async fn register(
     request: HttpRequest,
     payload: Payload,
-    context: Context,
     Authenticated { caller, .. }: Authenticated<PortalKeys>,
     bytes_max: Data<BodyBytesMax>,
-    desk: Data<Desk>,
+    use_cases: Data<Blocking<UseCases>>,
 ) -> Result<HttpResponse, Problem> {
     require_json(request.headers())?;
     let body = read_body(request.headers(), payload, bytes_max.0).await?;
     let content = body.content.map_err(|error| vec![error]);
     let registration = content.and_then(|content| read_registration(&content)).map_err(Problem::invalid_payload)?;
-    let (registered, stored) = desk
-        .ask(move |ledger, clock| {
-            let begun = Instant::now();
-            let registered = register_payment(ledger, clock, &registration, &caller).map_err(|error| {
-                let Registration { payment_id, order_id, .. } = &registration;
-                context.journal.failed(Some(payment_id), Some(order_id), error.into(), begun.elapsed())
-            })?;
-            // Here, for what has happened is noted whether or not somebody still waits for the answer.
-            context.journal.registered(&registration, &registered, &caller, begun.elapsed());
-            Ok::<_, Problem>((registered, ledger.payment_and_order(&registration.payment_id)?))
-        })
-        .await??;
-    let mut response = match registered.outcome {
+    let registered = use_cases.run(move |use_cases| use_cases.register_payment(&registration, &caller)).await??;
+    answer(registered)
+}
+
+fn answer(registered: Registered) -> Result<HttpResponse, Problem> {
+    let Registered { outcome, applied, afterwards } = registered;
+    let mut response = match outcome {
         RegistrationOutcome::Registered => HttpResponse::Created(),
         RegistrationOutcome::Exists => HttpResponse::Ok(),
         RegistrationOutcome::PaymentConflict => return Err(Problem::payment_conflict()),
         RegistrationOutcome::OrderConflict => return Err(Problem::order_conflict()),
     };
-    let (payment, order) = stored.ok_or_else(Problem::not_found)?;
-    Ok(response.json(RegistrationDocument::new(registered, payment, order)))
+    let (payment, order) = afterwards?.ok_or_else(Problem::not_found)?;
+    Ok(response.json(RegistrationDocument::new(outcome, &applied, payment, order)))
 }
 
 /// `GET /api/payments/{externalPaymentId}`
@@ -80,9 +70,9 @@ pub(crate) async fn register(
 pub(crate) async fn show(
     id: Path<String>,
     _: Authenticated<PortalKeys>,
-    desk: Data<Desk>,
+    history: Data<Blocking<dyn History>>,
 ) -> Result<Json<PaymentHistoryDocument>, Problem> {
     let id = PaymentId::parse(&id).map_err(|_| Problem::not_found())?;
-    let history = desk.ask(move |ledger, _| ledger.payment(&id)).await??;
+    let history = history.run(move |history| history.payment(&id)).await??;
     history.map(|history| Json(history.into())).ok_or_else(Problem::not_found)
 }

@@ -5,15 +5,15 @@ use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, Result};
 use domain::{KeyName, Outcome, Settlement};
 use sha2::{Digest as _, Sha256};
-use usecases::{Reading, ReceiveNotification};
+use usecases::{ParsedBody, ReceiveNotification};
 
 use crate::authentication::WebhookAuthentication;
 use crate::body::Body;
-use crate::context::Context;
 use crate::documents::SettledDocument;
-use crate::journal::Journal;
+use crate::middleware::Context;
 use crate::openapi::problems::OfCallback;
 use crate::problem::Problem;
+use crate::request_log::RequestLog;
 use crate::wire::{FieldError, InvalidNotification, NotificationBody, ValidNotification, read_notification};
 
 /// What the callback's route needs.
@@ -32,7 +32,7 @@ pub(crate) struct Webhook {
     operation_id = "payment_webhook",
     summary = "Report on a payment",
     description = "Safe to repeat. A report on a payment that is not registered yet is answered with 404, kept, and \
-                   applied when the payment is registered. What a caller must bear, a key, a signature or both, is set \
+                   applied when the payment is registered. Whether a caller needs a key, a signature or both is set \
                    by `WEBHOOK_AUTH`.",
     security(
         ("paymentKey" = []),
@@ -49,9 +49,9 @@ pub(crate) async fn receive(
     webhook: Data<Webhook>,
 ) -> Result<Json<SettledDocument>, Problem> {
     let received = Instant::now();
-    context.journal.callback_received();
+    context.log.callback_received();
     let Webhook { authentication, body_bytes_max, .. } = &**webhook;
-    let admitted = authentication.admit(request.headers(), payload, *body_bytes_max, &context.journal);
+    let admitted = authentication.admit(request.headers(), payload, *body_bytes_max, &context.log);
     let (key_name, body) = admitted.await?;
     let settling = async move {
         // As long as it lives, the request counts as one that is being worked on.
@@ -68,32 +68,25 @@ async fn settle(
     context: Context,
     receive: &ReceiveNotification,
 ) -> Result<Json<SettledDocument>, Problem> {
-    let journal = &context.journal;
     let read = body.content.map_err(InvalidNotification::from).and_then(|content| read_notification(&content));
-    let (reading, errors) = noted(read, journal);
-    let (payment_id, order_id) = (reading.payment_id().cloned(), reading.order_id().cloned());
+    let (parsed, errors) = parsed(read, &context.log);
     // Of the bytes as they were sent, which a sender or a proxy can compute too.
     let body_sha256 = Sha256::digest(&body.sent).into();
-    let settlement = receive.receive(reading, body_sha256, context.caller(key_name)).await;
-    let settlement = settlement
-        .map_err(|error| journal.failed(payment_id.as_ref(), order_id.as_ref(), error.into(), received.elapsed()))?;
-    journal.settled(&settlement, Some(received.elapsed()));
+    let settlement = receive.receive(parsed, body_sha256, context.caller(key_name), received).await?;
     answer(settlement, errors).map(Json)
 }
 
-fn noted(read: Result<ValidNotification, InvalidNotification>, journal: &Journal) -> (Reading, Vec<FieldError>) {
+fn parsed(read: Result<ValidNotification, InvalidNotification>, log: &RequestLog) -> (ParsedBody, Vec<FieldError>) {
     match read {
         Ok(ValidNotification { notification, left_out }) => {
-            journal.payload_valid(&notification);
             if !left_out.is_empty() {
-                journal.fields_left_out(&notification, &FieldError::summary(&left_out));
+                log.fields_left_out(&notification, &FieldError::summary(&left_out));
             }
-            (Reading::Valid(notification), Vec::new())
+            (ParsedBody::Valid(notification), Vec::new())
         }
         Err(InvalidNotification { payload, errors }) => {
             let reason = FieldError::summary(&errors);
-            journal.payload_invalid(&payload, &reason);
-            (Reading::Invalid { payload: *payload, reason }, errors)
+            (ParsedBody::Invalid { payload: *payload, reason }, errors)
         }
     }
 }

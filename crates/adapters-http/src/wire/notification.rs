@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::FieldError;
 use super::fields::{Fields, amount, object, text};
-use crate::openapi::{examples, vocabulary};
+use crate::vocabulary;
 
 const FIELDS: [&str; 9] =
     ["paymentId", "orderId", "status", "event", "paymentMethod", "timestamp", "metadata", "amount", "currency"];
@@ -16,7 +16,7 @@ const FIELDS: [&str; 9] =
 /// The body of a callback. Other fields are ignored; `null` counts as absent, and so does `""` where a field is
 /// optional; no name may stand twice.
 #[derive(ToSchema)]
-#[schema(as = Notification, rename_all = "camelCase", examples(examples::notification, examples::partial_refund))]
+#[schema(as = Notification, rename_all = "camelCase")]
 #[expect(dead_code, reason = "it describes what is read below")]
 pub(crate) struct NotificationBody {
     payment_id: vocabulary::PaymentId,
@@ -115,7 +115,7 @@ fn transaction_id(fields: &mut Fields<'_>) -> Option<TransactionId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openapi::members;
+    use crate::vocabulary::members;
 
     #[test]
     fn the_fields_that_are_read_are_those_that_are_described() {

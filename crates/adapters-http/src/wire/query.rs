@@ -8,7 +8,7 @@ use utoipa::openapi::Type;
 use utoipa::openapi::schema::{Object, ObjectBuilder};
 
 use super::FieldError;
-use crate::openapi::vocabulary;
+use crate::vocabulary;
 
 const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 500;
@@ -71,7 +71,7 @@ pub(crate) fn read_deliveries_query(query: &str) -> Result<DeliveriesQuery, Vec<
         payment: parameters.take("payment", PaymentId::parse),
         order: parameters.take("order", OrderId::parse),
         outcome: parameters.take("outcome", parse_word::<OutcomeKind>),
-        // An offset's plus sign reads as a space where nobody has encoded it.
+        // An offset's plus sign that was not encoded reads as a space.
         since: parameters.take("since", |text| parse_timestamp(&text.replace(' ', "+"))),
         before: parameters.take("cursor", |text| DeliveryId::parse(text).ok_or("must be a nextCursor")),
         limit: limit + 1,

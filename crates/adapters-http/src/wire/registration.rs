@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::FieldError;
 use super::fields::{Fields, amount, text};
-use crate::openapi::{examples, vocabulary};
+use crate::vocabulary;
 
 const FIELDS: [&str; 9] = [
     "externalPaymentId",
@@ -25,7 +25,7 @@ const FIELDS: [&str; 9] = [
 /// The body of a registration. Other fields are ignored and not kept; `null` counts as absent, and so does `""` where
 /// a field is optional; no name may stand twice.
 #[derive(ToSchema)]
-#[schema(as = Registration, rename_all = "camelCase", examples(examples::registration))]
+#[schema(as = Registration, rename_all = "camelCase")]
 #[expect(dead_code, reason = "it describes what is read below")]
 pub(crate) struct RegistrationBody {
     /// Required, unless `paymentId` is there.
@@ -89,7 +89,7 @@ fn price(fields: &mut Fields<'_>) -> Option<Money> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openapi::members;
+    use crate::vocabulary::members;
 
     #[test]
     fn the_fields_that_are_read_are_those_that_are_described() {

@@ -1,4 +1,4 @@
-//! What surrounds every request: its id, its journal, its deadline, and how problems become responses.
+//! What surrounds every request: its id, its log, its deadline, and how problems become responses.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use usecases::Caller;
 use uuid::Uuid;
 
 use crate::connections::ConnectionState;
-use crate::journal::{Answer, Journal, NO_ROUTE};
 use crate::metrics::Metrics;
 use crate::problem::{Problem, X_REQUEST_ID};
+use crate::request_log::{Answer, NO_ROUTE, RequestLog};
 
-/// One request's id and journal.
+/// One request's id and log.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) request_id: RequestId,
-    pub(crate) journal: Journal,
+    pub(crate) log: RequestLog,
 }
 
 impl Context {
@@ -51,7 +51,7 @@ impl FromRequest for Context {
 
 /// A request that has no answer yet. If it never gets one, its caller has gone, and that is noted instead.
 struct Unanswered {
-    journal: Journal,
+    log: RequestLog,
     route: String,
     method: Method,
     started: Instant,
@@ -59,15 +59,15 @@ struct Unanswered {
 }
 
 impl Unanswered {
-    fn new(request: &ServiceRequest, journal: Journal, started: Instant) -> Self {
+    fn new(request: &ServiceRequest, log: RequestLog, started: Instant) -> Self {
         let route = request.match_pattern().unwrap_or_else(|| NO_ROUTE.to_owned());
-        Self { journal, route, method: request.method().clone(), started, noted: false }
+        Self { log, route, method: request.method().clone(), started, noted: false }
     }
 
     /// This is the answer.
     fn note(mut self, status: StatusCode, problem: Option<&Problem>) {
         let (route, method, took) = (&*self.route, &self.method, self.started.elapsed());
-        self.journal.answered(&Answer { route, method, status, problem, took });
+        self.log.answered(&Answer { route, method, status, problem, took });
         self.noted = true;
     }
 }
@@ -75,21 +75,21 @@ impl Unanswered {
 impl Drop for Unanswered {
     fn drop(&mut self) {
         if !self.noted {
-            self.journal.not_answered(&self.route, &self.method, self.started.elapsed());
+            self.log.not_answered(&self.route, &self.method, self.started.elapsed());
         }
     }
 }
 
 /// What the middleware needs to know.
 #[derive(Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct MiddlewareState {
     pub(crate) log: Logger,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) response_deadline: Duration,
 }
 
-/// Gives a request its id, its journal and its deadline; makes problems responses; notes the answer.
-pub(crate) async fn surround<B: MessageBody + 'static>(
+/// Gives a request its id, its log and its deadline; makes problems responses; notes the answer.
+pub(crate) async fn middleware<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
@@ -98,19 +98,19 @@ pub(crate) async fn surround<B: MessageBody + 'static>(
         request.match_info_mut().set(Url::new(uri.clone()));
         request.head_mut().uri = uri;
     }
-    let surroundings = request.app_data::<web::Data<Surroundings>>().cloned();
-    let surroundings = surroundings.ok_or_else(|| Problem::processing_error("the server is not set up"))?;
+    let state = request.app_data::<web::Data<MiddlewareState>>().cloned();
+    let state = state.ok_or_else(|| Problem::processing_error("the server is not set up"))?;
     let connection = request.conn_data::<Arc<ConnectionState>>().cloned();
     let connection = connection.ok_or_else(|| Problem::processing_error("the connection is not known"))?;
     let request_id = request_id(&request);
     // actix-http makes of such a request a connection that carries no other one.
     let upgrade = request.head().upgrade() || request.headers().contains_key(header::UPGRADE);
-    let journal = Journal::new(&surroundings.log, Arc::clone(&surroundings.metrics), &request_id);
-    let unanswered = Unanswered::new(&request, journal.clone(), started);
+    let log = RequestLog::new(&state.log, Arc::clone(&state.metrics), &request_id);
+    let unanswered = Unanswered::new(&request, log.clone(), started);
     request.extensions_mut().insert(connection.begin_request());
-    request.extensions_mut().insert(Context { request_id: request_id.clone(), journal });
+    request.extensions_mut().insert(Context { request_id: request_id.clone(), log });
 
-    let answered = tokio::time::timeout(surroundings.response_deadline, next.call(request)).await;
+    let answered = tokio::time::timeout(state.response_deadline, next.call(request)).await;
     let answered = answered.unwrap_or_else(|_| Err(Problem::too_slow().into()));
     let finish = |head: &mut ResponseHead| {
         add_headers(head.headers_mut(), &request_id);
@@ -145,7 +145,7 @@ pub(crate) async fn surround<B: MessageBody + 'static>(
 /// The problem as the answer to this request.
 fn refusal(problem: Problem, request_id: &RequestId, unanswered: Unanswered) -> HttpResponse {
     let problem = problem.of_request(request_id);
-    unanswered.note(problem.kind.status, Some(&problem));
+    unanswered.note(problem.kind.status(), Some(&problem));
     problem.error_response()
 }
 
@@ -184,5 +184,10 @@ fn without_extra_slashes(uri: &Uri) -> Option<Uri> {
 
 fn request_id(request: &ServiceRequest) -> RequestId {
     let given = request.headers().get(X_REQUEST_ID).and_then(|value| RequestId::parse(value.to_str().ok()?));
-    given.unwrap_or_else(|| Uuid::now_v7().into())
+    given.unwrap_or_else(new_request_id)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a request's id only has to be new; nothing is decided by its time")]
+fn new_request_id() -> RequestId {
+    Uuid::now_v7().into()
 }

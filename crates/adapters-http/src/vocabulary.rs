@@ -5,15 +5,18 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use domain::{Currency, OutcomeKind, RegistrationOutcome};
+use strum::VariantArray as _;
 use utoipa::openapi::schema::{Object, ObjectBuilder, OneOfBuilder, SchemaType};
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::examples;
-use crate::documents::Timestamp;
-use crate::routes::DOCS_FILES;
+use crate::paths::DOCS_FILES;
 
-/// Names schemas. Nobody has a value of these types.
+/// The ids of the examples.
+pub(crate) const PAYMENT_ID: &str = "5f0c2d9e-7c1a-4a53-9d0e-2b6f7a1c8e44";
+pub(crate) const ORDER_ID: &str = "marathon:22855c43-0a4e-4c8e-9b7e-0f3a5f0c9d11:1767322800123";
+
+/// Names schemas. The types have no values.
 macro_rules! vocabulary {
     ($($(#[doc = $doc:literal])+ $Name:ident = $schema:expr;)*) => {$(
         $(#[doc = $doc])+
@@ -35,14 +38,14 @@ macro_rules! vocabulary {
 
 vocabulary! {
     /// The id that payments-microservice gave the payment; opaque.
-    PaymentId = text(domain::PaymentId::CHARACTERS_MAX).examples([examples::PAYMENT_ID]);
+    PaymentId = text(domain::PaymentId::CHARACTERS_MAX).examples([PAYMENT_ID]);
     /// The id that the portal gave the order; opaque.
-    OrderId = text(domain::OrderId::CHARACTERS_MAX).examples([examples::ORDER_ID]);
+    OrderId = text(domain::OrderId::CHARACTERS_MAX).examples([ORDER_ID]);
     /// The id that payments-microservice gave the payment; opaque, but for the few that could not be read back under
     /// their own path.
-    NewPaymentId = addressable(domain::PaymentId::CHARACTERS_MAX, "\\.|\\.\\.|webhook").examples([examples::PAYMENT_ID]);
+    NewPaymentId = addressable(domain::PaymentId::CHARACTERS_MAX, "\\.|\\.\\.|webhook").examples([PAYMENT_ID]);
     /// The id that the portal gave the order; opaque, but for those that could not be read back under their own path.
-    NewOrderId = addressable(domain::OrderId::CHARACTERS_MAX, "\\.|\\.\\.").examples([examples::ORDER_ID]);
+    NewOrderId = addressable(domain::OrderId::CHARACTERS_MAX, "\\.|\\.\\.").examples([ORDER_ID]);
     /// The payment provider's own id of the transaction.
     TransactionId = text(domain::TransactionId::CHARACTERS_MAX);
     /// The number of the portal's invoice that the payment settles.
@@ -81,7 +84,7 @@ vocabulary! {
     /// What became of a notification that is settled. `duplicate`: it is in that state already; `ignored`: it
     /// would go backwards; `unapplied`: the money arrived and is recorded, but the order could not be paid, and
     /// an operator must look.
-    SettledOutcome = words(domain::words::<OutcomeKind>().filter(|word| settled(word)));
+    SettledOutcome = words(settled());
     /// Whether the payment is new.
     RegistrationStatus =
         words([RegistrationOutcome::Registered, RegistrationOutcome::Exists].into_iter().map(Into::into));
@@ -93,7 +96,7 @@ vocabulary! {
     /// The process lives.
     Alive = status("alive");
     /// Callbacks can be settled.
-    Ready = status("ready");
+    ReadyStatus = words(["ready"].into_iter());
 
     /// A decimal number with as many decimals as its currency has.
     Amount = string().pattern(Some("^[0-9]+(\\.[0-9]+)?$"));
@@ -113,18 +116,6 @@ pub(crate) fn success() -> Object {
 
 /// What is taken as a request id.
 pub(crate) const REQUEST_ID: &str = "^[A-Za-z0-9._:-]{1,128}$";
-
-impl PartialSchema for Timestamp {
-    fn schema() -> RefOr<Schema> {
-        string()
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
-            .pattern(Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$"))
-            .description(Some("RFC 3339, in UTC with milliseconds."))
-            .into()
-    }
-}
-
-impl ToSchema for Timestamp {}
 
 pub(crate) fn string() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
@@ -160,9 +151,8 @@ fn status(only: &str) -> ObjectBuilder {
 }
 
 /// The others are answered with a problem.
-fn settled(word: &str) -> bool {
-    let others = [OutcomeKind::Parked, OutcomeKind::Rejected, OutcomeKind::Invalid];
-    !others.into_iter().map(<&str>::from).any(|other| other == word)
+fn settled() -> impl Iterator<Item = &'static str> {
+    OutcomeKind::VARIANTS.iter().filter(|kind| kind.class().is_applied()).map(Into::into)
 }
 
 /// Every code that is read; the domain has no list of them.
@@ -174,6 +164,13 @@ static CURRENCIES: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 fn letters() -> impl Iterator<Item = char> {
     'A'..='Z'
+}
+
+/// The names of a schema's members.
+#[cfg(test)]
+pub(crate) fn members<T: PartialSchema>() -> std::collections::BTreeSet<String> {
+    let schema = serde_json::to_value(T::schema()).unwrap_or_default();
+    schema["properties"].as_object().into_iter().flat_map(|members| members.keys().cloned()).collect()
 }
 
 #[cfg(test)]
