@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _};
 
 use crate::commands::{Cli, check_secrets};
-use crate::settings::{SECRETS_HELP, load_dotenv, trim_variables};
+use crate::settings::{load_dotenv, secrets_help, trim_variables};
 
 /// Reads the command line and the environment. Says all that is wrong, a line each, or prints the help that was
 /// asked for; either way the exit code is the error.
@@ -77,7 +77,7 @@ fn all_that_is_wrong(mut command: Command) -> Vec<String> {
 }
 
 /// The program's own help lists every setting of the service, as `serve --help` does.
-fn with_settings_help(command: Command) -> Command {
+pub(crate) fn with_settings_help(command: Command) -> Command {
     let serve = command.find_subcommand("serve").into_iter().flat_map(Command::get_opts);
     let lines: Vec<String> = serve
         .filter_map(|option| {
@@ -88,7 +88,7 @@ fn with_settings_help(command: Command) -> Command {
         })
         .collect();
     let settings = format!("Settings, from the environment or as options of `serve`:\n{}", lines.join("\n"));
-    command.after_help(format!("{settings}\n\n{SECRETS_HELP}"))
+    command.after_help(format!("{settings}\n\n{}", secrets_help()))
 }
 
 /// The option that an error is about, without its dashes.

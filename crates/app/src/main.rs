@@ -1,12 +1,15 @@
-//! The program: settings, commands, and the composition root (`commands/serve.rs`) that wires everything.
+//! The program: settings, commands, and the composition root (`wiring.rs`) that wires everything.
 //! No rules live here.
 
 mod clock;
 mod command_line;
 mod commands;
+#[cfg(test)]
+mod documented_settings;
 mod output;
 mod settings;
 mod store;
+mod wiring;
 
 use std::process::ExitCode;
 

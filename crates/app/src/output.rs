@@ -6,6 +6,7 @@ use adapters_http::documents::{DeliveryDocument, OrderDocument, PaymentDocument,
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 
 /// How to print.
 #[derive(Debug, Clone, Copy, Args)]
@@ -66,20 +67,18 @@ pub(crate) fn payment(payment: &PaymentDocument) -> String {
     in_lines(&lines)
 }
 
+/// The kind of the record and its members, whichever the method has.
 fn describe(record: &RecordDocument) -> String {
-    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-    match record {
-        RecordDocument::Paypal { status, transaction_id } => {
-            format!("PayPal, {status}, transaction {}", or_none(transaction_id))
-        }
-        RecordDocument::Webpay { status, transaction_id } => {
-            format!("WebPay, {status}, transaction {}", or_none(transaction_id))
-        }
-        RecordDocument::Inner { status, user_id } => format!("inner, {status}, user {}", or_none(user_id)),
-        RecordDocument::Invoice { status, invoice_number, receipt } => {
-            format!("invoice {}, {status}, receipt {}", or_none(invoice_number), or_none(receipt))
-        }
-    }
+    let Ok(Value::Object(mut members)) = serde_json::to_value(record) else { return String::new() };
+    let word = |value: &Value| value.as_str().unwrap_or("none").to_owned();
+    let kind = members.remove("kind").as_ref().map(word).unwrap_or_default();
+    let members = members.iter().map(|(name, value)| format!(", {} {}", in_words(name), word(value)));
+    kind + &members.collect::<String>()
+}
+
+/// A JSON member's name as words: `invoiceNumber` is `invoice number`.
+fn in_words(name: &str) -> String {
+    name.chars().flat_map(|c| [c.is_uppercase().then_some(' '), Some(c.to_ascii_lowercase())]).flatten().collect()
 }
 
 pub(crate) fn order(order: &OrderDocument) -> String {

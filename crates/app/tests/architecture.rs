@@ -1,6 +1,8 @@
 //! docs/ARCHITECTURE.md says which crate depends on which, and Cargo says the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
@@ -99,4 +101,71 @@ fn the_rules_that_matter_most_are_in_the_table() {
             assert!(table[name].must_not_know.contains(*forbidden), "{name} must not know {forbidden}");
         }
     }
+}
+
+/// The modules of a crate by their path (`wire`, `routes::webhook`, …), each with the modules that its file imports by a
+/// path that begins with `crate::`.
+fn imports(source: &Path) -> BTreeMap<String, Names> {
+    let mut files = vec![source.to_owned()];
+    let mut texts = BTreeMap::new();
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let module = path.strip_prefix(source).expect("a file of the crate").with_extension("");
+            let module = module.to_str().expect("a name").replace('/', "::");
+            let module = module.strip_suffix("::mod").unwrap_or(&module).to_owned();
+            texts.insert(module, fs::read_to_string(path).expect("a source"));
+        }
+    }
+    let modules: Names = texts.keys().cloned().collect();
+    let target = |path: &str| {
+        let words: Vec<_> = path.split("::").collect();
+        (1..=words.len()).rev().map(|count| words[..count].join("::")).find(|module| modules.contains(module))
+    };
+    let of_text = |text: &str| {
+        let paths = text.split("crate::").skip(1);
+        paths
+            .filter_map(|rest| target(rest.split(|c: char| !c.is_alphanumeric() && !"_:".contains(c)).next()?))
+            .collect()
+    };
+    texts.iter().map(|(module, text)| (module.clone(), of_text(text))).collect()
+}
+
+/// A circle among these imports, if there is one.
+fn circle(imports: &BTreeMap<String, Names>) -> Option<Vec<String>> {
+    let mut left = imports.clone();
+    loop {
+        let leaves: Names = left
+            .iter()
+            .filter(|(name, used)| used.iter().all(|it| it == *name || !left.contains_key(it)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if leaves.is_empty() {
+            return (!left.is_empty()).then(|| left.into_keys().collect());
+        }
+        left.retain(|name, _| !leaves.contains(name));
+    }
+}
+
+#[test]
+fn files_of_a_crate_do_not_import_each_other_in_a_circle() {
+    let circle_in = |(name, package): (String, Package)| {
+        let manifest = Path::new(package.manifest_path.as_str());
+        let mut imports = imports(&manifest.with_file_name("src"));
+        // They gather what the others are.
+        imports.retain(|module, _| module != "lib" && module != "main");
+        circle(&imports).map(|modules| (name, modules))
+    };
+    assert_eq!(crates().into_iter().filter_map(circle_in).collect::<Vec<_>>(), []);
+}
+
+#[test]
+fn a_circle_is_found() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Names>();
+    let imports =
+        |pairs: &[(&str, &[&str])]| pairs.iter().map(|(name, used)| ((*name).to_owned(), names(used))).collect();
+    assert_eq!(circle(&imports(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])), None);
+    let found = circle(&imports(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"]), ("d", &[])])).expect("a circle");
+    assert!(found.contains(&"b".to_owned()) && found.contains(&"c".to_owned()), "{found:?}");
 }

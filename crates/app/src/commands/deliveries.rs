@@ -3,11 +3,11 @@ use std::process::ExitCode;
 use adapters_http::documents::DeliveriesDocument;
 use chrono::{DateTime, Utc};
 use clap::Args;
-use domain::{OrderId, OutcomeKind, PaymentId, parse_timestamp, parse_word};
+use domain::{OrderId, OutcomeKind, PaymentId, parse_timestamp};
 use ports::DeliveryFilter;
 
 use crate::output::{self, Format};
-use crate::settings;
+use crate::settings::{self, word_of};
 
 #[derive(Debug, Args)]
 pub(crate) struct Deliveries {
@@ -17,8 +17,8 @@ pub(crate) struct Deliveries {
     /// Only those that name this order
     #[arg(long, env = "DELIVERIES_ORDER", value_name = "ID", value_parser = OrderId::parse)]
     order: Option<OrderId>,
-    /// Only those with this outcome, such as completed, duplicate, parked, rejected or invalid
-    #[arg(long, env = "DELIVERIES_OUTCOME", value_name = "WORD", value_parser = parse_word::<OutcomeKind>)]
+    /// Only those with this outcome
+    #[arg(long, env = "DELIVERIES_OUTCOME", value_name = "WORD", value_parser = word_of::<OutcomeKind>())]
     outcome: Option<OutcomeKind>,
     /// Only those received at this time or later, as RFC 3339
     #[arg(long, env = "DELIVERIES_SINCE", value_name = "TIME", value_parser = parse_timestamp)]
@@ -36,8 +36,8 @@ impl Deliveries {
         let Self { payment, order, outcome, since, limit, format } = self;
         let filter =
             DeliveryFilter { payment, order, outcome, since, ..DeliveryFilter::newest(i64::try_from(limit)? + 1) };
-        let ledger = settings::database_url()?.ledger_for_reading()?;
-        let document = DeliveriesDocument::page(ledger.deliveries(&filter)?, usize::try_from(limit)?);
+        let store = settings::database_url()?.store_for_reading()?;
+        let document = DeliveriesDocument::page(store.deliveries(&filter)?, usize::try_from(limit)?);
         format.print(&document, |document| output::deliveries(&document.deliveries))?;
         Ok(ExitCode::SUCCESS)
     }

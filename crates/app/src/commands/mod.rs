@@ -19,7 +19,7 @@ use clap::{ArgMatches, Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::register_conditional_shutdown;
 
-use crate::settings::{self, DATABASE_HELP, SECRETS_HELP, Secrets, SenderCredentials, SettingsError, WebhookAuth};
+use crate::settings::{self, Secrets, SenderCredentials, SettingsError, WebhookAuth, database_help, secrets_help};
 
 /// Receives payment notifications and settles each payment exactly once
 #[derive(Debug, Parser)]
@@ -35,28 +35,28 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Apply pending migrations, then listen for callbacks
-    #[command(after_help = SECRETS_HELP)]
+    #[command(after_help = secrets_help())]
     Serve(serve::Serve),
     /// Apply pending migrations and say which
-    #[command(after_help = DATABASE_HELP)]
+    #[command(after_help = database_help())]
     Migrate(migrate::Migrate),
     /// Register an expected payment
-    #[command(after_help = DATABASE_HELP)]
+    #[command(after_help = database_help())]
     Register(register::Register),
     /// Post a callback to a running service the way the upstream does
     #[command(after_help = send::KEY_HELP)]
     Send(send::Send),
     /// Show a payment with its whole history
-    #[command(after_help = DATABASE_HELP)]
+    #[command(after_help = database_help())]
     Payment(payment::Payment),
     /// Show an order with its payments and their whole history
-    #[command(after_help = DATABASE_HELP)]
+    #[command(after_help = database_help())]
     Order(order::Order),
     /// Show the audit trail, newest first
-    #[command(after_help = DATABASE_HELP)]
+    #[command(after_help = database_help())]
     Deliveries(deliveries::Deliveries),
     /// Apply a stored delivery again, through the same rule
-    #[command(after_help = DATABASE_HELP)]
+    #[command(after_help = database_help())]
     Replay(replay::Replay),
 }
 

@@ -31,8 +31,8 @@ struct OrderTrailDocument {
 
 impl Order {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let ledger = settings::database_url()?.ledger_for_reading()?;
-        let history = ledger.order(&self.id)?.context(
+        let store = settings::database_url()?.store_for_reading()?;
+        let history = store.order(&self.id)?.context(
             "no payment of such an order is registered; `payment-callback deliveries --order ID` shows what was said \
              about it",
         )?;
@@ -44,8 +44,8 @@ impl Order {
             .map(|recorded| DeliveryFilter { payment: Some(recorded.payment.id.clone()), ..DeliveryFilter::newest(0) });
         let mut deliveries = BTreeMap::new();
         for filter in naming_payments.chain([naming_order]) {
-            let found = all_deliveries(&*ledger, filter)?;
-            deliveries.extend(found.into_iter().map(|delivery| (delivery.receipt.delivery_id, delivery)));
+            let found = all_deliveries(&*store, filter)?;
+            deliveries.extend(found.into_iter().map(|delivery| (delivery.provenance.delivery_id, delivery)));
         }
         let document = OrderTrailDocument {
             history: history.into(),

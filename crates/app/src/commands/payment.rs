@@ -21,13 +21,13 @@ pub(crate) struct Payment {
 
 impl Payment {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let ledger = settings::database_url()?.ledger_for_reading()?;
-        let mut history = ledger.payment(&self.id)?.context(
+        let store = settings::database_url()?.store_for_reading()?;
+        let mut history = store.payment(&self.id)?.context(
             "no such payment is registered; `payment-callback deliveries --payment ID` shows what was said about it",
         )?;
         if let Some(next) = history.next.take() {
             let older = DeliveryFilter { payment: Some(self.id), before: Some(next), ..DeliveryFilter::newest(0) };
-            history.deliveries.extend(all_deliveries(&*ledger, older)?);
+            history.deliveries.extend(all_deliveries(&*store, older)?);
         }
         self.format.print(&PaymentHistoryDocument::from(history), |document| {
             output::payment(&document.payment)

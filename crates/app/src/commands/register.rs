@@ -1,3 +1,4 @@
+use std::io;
 use std::process::ExitCode;
 
 use adapters_http::documents::RegistrationDocument;
@@ -5,13 +6,13 @@ use anyhow::Context as _;
 use clap::Args;
 use domain::{
     Currency, Decimal, InvoiceNumber, Money, OrderId, PaymentId, PaymentMethod, RecordDetails, RedirectUrl,
-    Registration, RegistrationOutcome, UserId, parse_new_order_id, parse_new_payment_id, parse_word,
+    Registration, RegistrationOutcome, UserId, parse_new_order_id, parse_new_payment_id,
 };
-use usecases::{Caller, register_payment};
+use usecases::{Caller, Registered};
 
-use crate::clock::SystemClock;
 use crate::output::{self, Format};
-use crate::settings::{self, SettingsError};
+use crate::settings::{self, LoggingSettings, SettingsError, word_of};
+use crate::wiring::{use_cases, with_log};
 
 /// How many outcomes of what had waited are shown to people.
 const APPLIED_SHOWN_MAX: usize = 20;
@@ -30,8 +31,8 @@ pub(crate) struct Register {
     /// The currency, as ISO 4217
     #[arg(long, env = "REGISTER_CURRENCY", value_name = "CODE", value_parser = Currency::parse)]
     currency: Currency,
-    /// How it is made: webpay, inner, invoice, paypal, card, stripe, payu, fiobanka, comgate
-    #[arg(long, env = "REGISTER_METHOD", value_name = "METHOD", value_parser = parse_word::<PaymentMethod>)]
+    /// How it is made
+    #[arg(long, env = "REGISTER_METHOD", value_name = "METHOD", value_parser = word_of::<PaymentMethod>())]
     method: PaymentMethod,
     /// Where the portal sends the customer
     #[arg(long, env = "REGISTER_REDIRECT_URL", value_name = "URL", value_parser = RedirectUrl::parse)]
@@ -44,26 +45,41 @@ pub(crate) struct Register {
     user_id: Option<UserId>,
     #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    logging: LoggingSettings,
 }
 
 impl Register {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { payment_id, order_id, amount, currency, method, redirect_url, invoice_number, user_id, format } =
-            self;
+        let Self {
+            payment_id,
+            order_id,
+            amount,
+            currency,
+            method,
+            redirect_url,
+            invoice_number,
+            user_id,
+            format,
+            logging,
+        } = self;
         let price = Money::new(amount, currency).map_err(|error| SettingsError::new("--amount", error.to_string()))?;
         let details = RecordDetails { invoice_number, user_id };
         let registration = Registration { payment_id, order_id, price, method, redirect_url, details };
-        let ledger = settings::database_url()?.ledger_for_command()?;
-        let registered = register_payment(&*ledger, &SystemClock, &registration, &Caller::default())?;
-        match registered.outcome {
+        let store = settings::database_url()?.store_for_command()?;
+        let registered = with_log(logging, io::stderr(), |log, _| {
+            Ok(use_cases(&store, log).register_payment(&registration, &Caller::default())?)
+        })?;
+        let Registered { outcome, applied, afterwards } = registered;
+        match outcome {
             RegistrationOutcome::Registered | RegistrationOutcome::Exists => {}
             RegistrationOutcome::PaymentConflict => {
                 anyhow::bail!("the payment is registered with another order, amount, currency or method")
             }
             RegistrationOutcome::OrderConflict => anyhow::bail!("the order has another amount or currency"),
         }
-        let (payment, order) = ledger.payment_and_order(&registration.payment_id)?.context("the payment is gone")?;
-        let document = RegistrationDocument::new(registered, payment, order);
+        let (payment, order) = afterwards?.context("the payment is gone")?;
+        let document = RegistrationDocument::new(outcome, &applied, payment, order);
         format.print(&document, |document| {
             let applied = match &*document.applied {
                 [] => String::new(),

@@ -1,14 +1,15 @@
+use std::io;
 use std::process::ExitCode;
 
 use adapters_http::documents::ReplayDocument;
 use anyhow::Context as _;
 use clap::Args;
-use domain::{DeliveryId, OutcomeKind};
-use usecases::{Caller, replay_delivery};
+use domain::DeliveryId;
+use usecases::Caller;
 
-use crate::clock::SystemClock;
 use crate::output::{self, Format};
-use crate::settings;
+use crate::settings::{self, LoggingSettings};
+use crate::wiring::{use_cases, with_log};
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
@@ -20,13 +21,17 @@ pub(crate) struct Replay {
     dry_run: bool,
     #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    logging: LoggingSettings,
 }
 
 impl Replay {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let ledger = settings::database_url()?.ledger_for_command()?;
-        let replay = replay_delivery(&*ledger, &SystemClock, self.id, self.dry_run, &Caller::default())
-            .context("the delivery was not applied")?;
+        let store = settings::database_url()?.store_for_command()?;
+        let replay = with_log(self.logging, io::stderr(), |log, _| {
+            let replayed = use_cases(&store, log).replay_delivery(self.id, self.dry_run, &Caller::default());
+            replayed.context("the delivery was not applied")
+        })?;
         let outcome = replay.settlement.delivery.outcome.kind();
         self.format.print(&ReplayDocument::try_from(replay)?, |document| {
             let verb = if document.dry_run { "would be" } else { "outcome" };
@@ -35,8 +40,7 @@ impl Replay {
             let order: String = document.order.iter().map(output::order).collect();
             format!("{verb}: {}\n\n{entry}\n{payment}{order}", document.outcome)
         })?;
-        let refused = matches!(outcome, OutcomeKind::Parked | OutcomeKind::Rejected);
-        Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if outcome.class().is_applied() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 

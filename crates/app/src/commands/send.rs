@@ -3,12 +3,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use domain::{
-    Currency, Decimal, OrderId, PaymentId, PaymentMethod, PaymentStatus, TransactionId, parse_timestamp, parse_word,
-};
+use domain::{Currency, Decimal, OrderId, PaymentId, PaymentMethod, PaymentStatus, TransactionId, parse_timestamp};
+use outbound::header::{HeaderMap, HeaderValue};
+use outbound::{Answer, Client, Failure, Limits, Request, RetryRules, Url, Verdict, post_json};
 use ports::Clock as _;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, StatusCode, Url};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,11 +15,11 @@ use uuid::Uuid;
 
 use crate::clock::SystemClock;
 use crate::output::Format;
-use crate::settings::{self, SenderCredentials};
+use crate::settings::{self, SenderCredentials, word_of};
 
 pub(crate) const KEY_HELP: &str = "\
 Needs from the environment (or a .env file in the working directory) at least one of:
-  PAYMENT_API_KEY         the key to bear in X-API-Key (of several, the first)
+  PAYMENT_API_KEY         the key for X-API-Key (of several, the first)
   PAYMENT_WEBHOOK_SECRET  the whsec_… secret to sign with (of several, the first)
 
 Waits 30 s for an answer; tries again after 1, 2 and 4 s on network errors and 5xx, never on 4xx.
@@ -30,7 +28,13 @@ No proxy is used, whatever the environment says.";
 /// The documented sender's timeout (neighbours.md).
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The documented sender's pauses before it tries again.
+const LIMITS: Limits =
+    Limits { connect_max: TIMEOUT, attempt_max: TIMEOUT, idle_max: TIMEOUT, answer_bytes_max: 1024 * 1024 };
+
+/// The documented sender tries again after 5xx only, and ignores `Retry-After`.
+const RULES: RetryRules = RetryRules { is_final: |status| !status.is_server_error(), retry_after_max: Duration::ZERO };
+
+/// The documented sender's pauses before it tries again. It makes them after broken connections, too.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 #[derive(Debug, Args)]
@@ -44,14 +48,14 @@ pub(crate) struct Send {
     /// Which order it is for
     #[arg(long, env = "SEND_ORDER_ID", value_name = "ID", value_parser = OrderId::parse)]
     order_id: OrderId,
-    /// pending, processing, completed, failed, cancelled or refunded
-    #[arg(long, env = "SEND_STATUS", value_name = "STATUS", value_parser = parse_word::<PaymentStatus>)]
+    /// How far the payment has come
+    #[arg(long, env = "SEND_STATUS", value_name = "STATUS", value_parser = word_of::<PaymentStatus>())]
     status: PaymentStatus,
-    /// The same words [default: the status]; refunded with status completed is a partial refund
-    #[arg(long, env = "SEND_EVENT", value_name = "EVENT", value_parser = parse_word::<PaymentStatus>)]
+    /// What happened to it [default: the status]; refunded with status completed is a partial refund
+    #[arg(long, env = "SEND_EVENT", value_name = "EVENT", value_parser = word_of::<PaymentStatus>())]
     event: Option<PaymentStatus>,
-    /// webpay, inner, invoice, paypal, card, stripe, payu, fiobanka or comgate [default: none, as the deployed sender]
-    #[arg(long, env = "SEND_METHOD", value_name = "METHOD", value_parser = parse_word::<PaymentMethod>)]
+    /// How it is made [default: none, as the deployed sender]
+    #[arg(long, env = "SEND_METHOD", value_name = "METHOD", value_parser = word_of::<PaymentMethod>())]
     method: Option<PaymentMethod>,
     /// The sender's time, as RFC 3339 [default: now]
     #[arg(long, env = "SEND_TIMESTAMP", value_name = "TIME", value_parser = timestamp)]
@@ -83,17 +87,12 @@ struct SentDocument {
 impl Send {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let body = self.body();
-        let headers = headers(&body)?;
-        let client = Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            // The key is for the service alone, and most often this machine's.
-            .no_proxy()
-            .default_headers(headers)
-            .build()
-            .context("the HTTP client cannot be made")?;
+        let credentials = credentials(&body)?;
+        let mut request = post_json(self.url.clone(), body);
+        request.headers_mut().extend(credentials);
+        let client = Client::new(LIMITS).context("the HTTP client cannot be made")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let sent = runtime.block_on(deliver(&client, &self.url, &body));
+        let sent = runtime.block_on(deliver(&client, &request));
         self.format.print(&sent, SentDocument::for_people)?;
         if sent.http_status.is_none() {
             eprintln!("payment-callback: {}", sent.summary());
@@ -127,9 +126,9 @@ impl Send {
     }
 }
 
-/// What proves that the callback comes from the upstream.
-fn headers(body: &str) -> anyhow::Result<HeaderMap> {
-    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+/// The headers that prove that the callback comes from the upstream.
+fn credentials(body: &str) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
     let SenderCredentials { key, signing_secret } = SenderCredentials::read()?;
     if let Some(key) = key {
         let mut key = HeaderValue::from_str(key.expose_secret())?;
@@ -138,7 +137,7 @@ fn headers(body: &str) -> anyhow::Result<HeaderMap> {
     }
     if let Some(secret) = signing_secret {
         let webhook = Webhook::new(secret.expose_secret())?;
-        let (id, now) = (format!("msg_{}", Uuid::now_v7().simple()), SystemClock.now().timestamp());
+        let (id, now) = (new_message_id(), SystemClock.now().timestamp());
         let signature = webhook.sign(&id, now, body.as_bytes())?;
         headers.insert(HEADER_WEBHOOK_ID, id.parse()?);
         headers.insert(HEADER_WEBHOOK_TIMESTAMP, now.into());
@@ -147,25 +146,27 @@ fn headers(body: &str) -> anyhow::Result<HeaderMap> {
     Ok(headers)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a message's id only has to be new; its time is in another header")]
+fn new_message_id() -> String {
+    format!("msg_{}", Uuid::now_v7().simple())
+}
+
 /// Sends until there is an answer other than 5xx, or for as often as the upstream would.
-async fn deliver(client: &Client, url: &Url, body: &str) -> SentDocument {
+async fn deliver(client: &Client, request: &Request) -> SentDocument {
     let mut pauses = PAUSES.iter();
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let answer = attempt(client, url, body).await;
-        let final_answer = matches!(&answer, Ok((status, _)) if !status.is_server_error());
-        match pauses.next() {
-            Some(pause) if !final_answer => tokio::time::sleep(*pause).await,
-            _ => return SentDocument::new(attempts, answer),
+        let attempted = client.attempt(request).await.and_then(Answer::whole);
+        let pause = match RULES.verdict(&attempted) {
+            Verdict::RetryAtOnce | Verdict::RetryAfterPause { .. } => pauses.next(),
+            Verdict::Delivered | Verdict::GiveUp => None,
+        };
+        match pause {
+            Some(pause) => tokio::time::sleep(*pause).await,
+            None => return SentDocument::new(attempts, attempted),
         }
     }
-}
-
-async fn attempt(client: &Client, url: &Url, body: &str) -> reqwest::Result<(StatusCode, String)> {
-    let response = client.post(url.clone()).body(body.to_owned()).send().await?;
-    let status = response.status();
-    Ok((status, response.text().await?))
 }
 
 impl SentDocument {
@@ -185,22 +186,21 @@ impl SentDocument {
         }
     }
 
-    fn new(attempts: usize, answer: reqwest::Result<(StatusCode, String)>) -> Self {
-        match answer {
-            Ok((status, text)) => Self {
-                delivered: status.is_success(),
-                attempts,
-                http_status: Some(status.as_u16()),
-                answer: Some(serde_json::from_str(&text).unwrap_or(Value::String(text))),
-                error: None,
-            },
-            Err(error) => Self {
-                delivered: false,
-                attempts,
-                http_status: None,
-                answer: None,
-                error: Some(format!("{:#}", anyhow::Error::new(error))),
-            },
+    fn new(attempts: usize, attempted: Result<Answer, Failure>) -> Self {
+        match attempted {
+            Ok(Answer { status, body, .. }) => {
+                let as_text = |_| Value::String(String::from_utf8_lossy(&body).into_owned());
+                Self {
+                    delivered: status.is_success(),
+                    attempts,
+                    http_status: Some(status.as_u16()),
+                    answer: Some(serde_json::from_slice(&body).unwrap_or_else(as_text)),
+                    error: None,
+                }
+            }
+            Err(failure) => {
+                Self { delivered: false, attempts, http_status: None, answer: None, error: Some(failure.reason) }
+            }
         }
     }
 }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use simulator::Request;
 
-use crate::stage::{
-    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, bad_fields, callback,
-    deflate, gzip, names, notification, registration, sha256, with, word,
+use crate::test_app::{
+    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Store, TestApp, WEBHOOK, assert_problem, assert_settled, bad_fields,
+    callback, deflate, gzip, names, notification, registration, sha256, with, word,
 };
 
 on_both_stores! {
@@ -28,8 +28,8 @@ on_both_stores! {
 const SMALL_BODIES: [(&str, &str); 1] = [("BODY_BYTES_MAX", "1024")];
 
 fn the_first_check_that_fails_answers(store: Store) {
-    let stage = Stage::with(store, &SMALL_BODIES);
-    stage.expect_payment("p", "o");
+    let app = TestApp::with(store, &SMALL_BODIES);
+    app.expect_payment("p", "o");
     let valid = |changes: Value| with(notification("p", "o", "completed"), changes).to_string();
     let large = || "x".repeat(1025);
     let post = || Request::post(WEBHOOK);
@@ -55,7 +55,7 @@ fn the_first_check_that_fails_answers(store: Store) {
         (post().key(PAYMENT_KEY).json(valid(json!({ "amount": 1, "currency": "CZK" }))), 400, "amount_mismatch"),
         (post().key(PAYMENT_KEY).json(valid(json!({ "amount": 29, "currency": "CZK" }))), 400, "currency_mismatch"),
     ] {
-        let problem = assert_problem(&stage.send(&request), status, code);
+        let problem = assert_problem(&app.send(&request), status, code);
         let mut expected = vec!["code", "detail", "requestId", "status", "title", "type"];
         match code {
             "invalid_payload" => expected.insert(2, "errors"),
@@ -65,11 +65,11 @@ fn the_first_check_that_fails_answers(store: Store) {
         assert_eq!(names(&problem), expected);
         assert!(problem.get("parked").is_none_or(|parked| *parked == json!(true)));
     }
-    assert_settled(&stage.send(&post().key(PAYMENT_KEY).json(valid(json!({})))), "completed");
+    assert_settled(&app.send(&post().key(PAYMENT_KEY).json(valid(json!({})))), "completed");
 }
 
 fn another_method_is_told_which_one_to_use(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for (target, allowed) in [
         ("/api/payments/webhook", "POST"),
         ("/api/payments/webhook?success=true", "POST"),
@@ -88,20 +88,20 @@ fn another_method_is_told_which_one_to_use(store: Store) {
     ] {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"] {
             if !allowed.contains(method) {
-                let answer = stage.send(&Request::new(method, target));
+                let answer = app.send(&Request::new(method, target));
                 assert_problem(&answer, 405, "method_not_allowed");
                 assert_eq!(answer.header("allow"), Some(allowed), "{method} {target}");
             }
         }
     }
-    let head = stage.send(&Request::new("HEAD", WEBHOOK));
+    let head = app.send(&Request::new("HEAD", WEBHOOK));
     assert_eq!((head.status, head.header("allow")), (405, Some("POST")));
 }
 
 fn head_is_answered_like_get_without_a_body(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    let delivery = stage.callback(&notification("p", "o", "completed")).json()["deliveryId"].clone();
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    let delivery = app.callback(&notification("p", "o", "completed")).json()["deliveryId"].clone();
     let delivery = format!("/api/deliveries/{}", word(&delivery));
     for (target, key, status) in [
         ("/healthz", "", 200),
@@ -119,7 +119,7 @@ fn head_is_answered_like_get_without_a_body(store: Store) {
         (&delivery, OPERATOR_KEY, 200),
         ("/nowhere", "", 404),
     ] {
-        let mut connection = stage.service.connect().expect("a connection");
+        let mut connection = app.service.connect().expect("a connection");
         let mut answers = ["GET", "HEAD"].map(|method| {
             let request = Request::new(method, target).key(key).header("X-Request-Id", "same");
             let mut answer = connection.exchange(&request).expect("an answer");
@@ -133,11 +133,11 @@ fn head_is_answered_like_get_without_a_body(store: Store) {
         assert_eq!(connection.exchange(&Request::get("/healthz")).expect("an answer").status, 200, "{target}");
     }
     // It differs from one moment to the next.
-    assert_eq!(stage.send(&Request::new("HEAD", "/metrics")).status, 200);
+    assert_eq!(app.send(&Request::new("HEAD", "/metrics")).status, 200);
 }
 
 fn slashes_too_many_change_nothing(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for (index, target) in [
         "/api/payments/webhook/",
         "//api/payments/webhook",
@@ -151,32 +151,32 @@ fn slashes_too_many_change_nothing(store: Store) {
         let (payment, order) = (format!("p{index}"), format!("o{index}"));
         let registrations = ["/api/payments/", "//api/payments", "/api/marathon/payment/register/", "/api//payments/"];
         let register = Request::post(registrations[index % registrations.len()]).key(PORTAL_KEY);
-        let registered = stage.send(&register.json(registration(&payment, &order).to_string()));
+        let registered = app.send(&register.json(registration(&payment, &order).to_string()));
         assert_eq!(registered.status, 201, "{}", registered.json());
         let completed = notification(&payment, &order, "completed").to_string();
-        let answer = stage.send(&Request::post(target).key(PAYMENT_KEY).json(completed));
+        let answer = app.send(&Request::post(target).key(PAYMENT_KEY).json(completed));
         assert_settled(&answer, "completed");
         assert_eq!(answer.header("location"), None);
     }
-    let routes = stage.service.wait_for_records(5, |record| record["route"] == WEBHOOK);
+    let routes = app.service.wait_for_records(5, |record| record["route"] == WEBHOOK);
     assert!(routes.iter().all(|record| record["http_status"] == 200), "{routes:#?}");
     for target in ["//api/payments/p1", "/api/payments/p1/", "/api//orders/o1//", "//healthz/"] {
-        assert_eq!(stage.get(PORTAL_KEY, target).status, 200, "{target}");
+        assert_eq!(app.get(PORTAL_KEY, target).status, 200, "{target}");
     }
     // Those of an id are encoded, and its own.
-    stage.expect_payment("/p//1/", "/o//1/");
-    assert_eq!(stage.payment("/p//1/")["payment"]["paymentId"], "/p//1/");
-    assert_eq!(stage.get(PORTAL_KEY, "/api/payments/%2Fp%2F1%2F").status, 404);
+    app.expect_payment("/p//1/", "/o//1/");
+    assert_eq!(app.payment("/p//1/")["payment"]["paymentId"], "/p//1/");
+    assert_eq!(app.get(PORTAL_KEY, "/api/payments/%2Fp%2F1%2F").status, 404);
     for nowhere in ["/", "//", "//?x=1", "/api/payments/webhook/x/", "/api"] {
-        assert_problem(&stage.get(PORTAL_KEY, nowhere), 404, "not_found");
+        assert_problem(&app.get(PORTAL_KEY, nowhere), 404, "not_found");
     }
 }
 
 fn no_answer_may_be_kept_or_taken_for_something_else(store: Store) {
-    let stage = Stage::with(store, &[("RESPONSE_DEADLINE_MS", "500")]);
-    stage.expect_payment("p", "o");
+    let app = TestApp::with(store, &[("RESPONSE_DEADLINE_MS", "500")]);
+    app.expect_payment("p", "o");
     let half = {
-        let mut connection = stage.service.connect().expect("a connection");
+        let mut connection = app.service.connect().expect("a connection");
         let bytes = callback(&notification("p", "o", "completed")).bytes();
         connection.send(&bytes[..bytes.len() - 10]).expect("an open connection");
         connection.receive().expect("an answer")
@@ -184,19 +184,19 @@ fn no_answer_may_be_kept_or_taken_for_something_else(store: Store) {
     assert_eq!(half.status, 503);
     for answer in [
         half,
-        stage.callback(&notification("p", "o", "completed")),
-        stage.callback(&notification("unknown", "o", "completed")),
-        stage.callback(&json!({})),
-        stage.register(&registration("p", "o")),
-        stage.get(PORTAL_KEY, "/api/payments/p"),
-        stage.get(PORTAL_KEY, "/api/orders/o"),
-        stage.get(PORTAL_KEY, "/api/orders/unknown"),
-        stage.get("wrong", "/api/orders/o"),
-        stage.get(OPERATOR_KEY, "/api/deliveries"),
-        stage.send(&Request::get(WEBHOOK)),
-        stage.send(&Request::get("/metrics")),
-        stage.send(&Request::get("/readyz")),
-        stage.send(&Request::get("/nowhere")),
+        app.callback(&notification("p", "o", "completed")),
+        app.callback(&notification("unknown", "o", "completed")),
+        app.callback(&json!({})),
+        app.register(&registration("p", "o")),
+        app.get(PORTAL_KEY, "/api/payments/p"),
+        app.get(PORTAL_KEY, "/api/orders/o"),
+        app.get(PORTAL_KEY, "/api/orders/unknown"),
+        app.get("wrong", "/api/orders/o"),
+        app.get(OPERATOR_KEY, "/api/deliveries"),
+        app.send(&Request::get(WEBHOOK)),
+        app.send(&Request::get("/metrics")),
+        app.send(&Request::get("/readyz")),
+        app.send(&Request::get("/nowhere")),
     ] {
         let headers = ["cache-control", "x-content-type-options"].map(|name| answer.header(name));
         assert_eq!(headers, [Some("no-store"), Some("nosniff")], "{answer:?}");
@@ -204,7 +204,7 @@ fn no_answer_may_be_kept_or_taken_for_something_else(store: Store) {
 }
 
 fn only_json_is_taken(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let body = notification("unknown", "o", "completed").to_string();
     let request = || Request::post(WEBHOOK).key(PAYMENT_KEY).body(body.clone());
     for refused in [
@@ -216,9 +216,9 @@ fn only_json_is_taken(store: Store) {
         "json",
         "",
     ] {
-        assert_problem(&stage.send(&request().header("Content-Type", refused)), 415, "unsupported_media_type");
+        assert_problem(&app.send(&request().header("Content-Type", refused)), 415, "unsupported_media_type");
     }
-    assert_problem(&stage.send(&request()), 415, "unsupported_media_type");
+    assert_problem(&app.send(&request()), 415, "unsupported_media_type");
     for taken in [
         "application/json",
         "application/json; charset=utf-8",
@@ -229,10 +229,10 @@ fn only_json_is_taken(store: Store) {
         "application/json;",
         "application/json ;;",
     ] {
-        assert_problem(&stage.send(&request().header("Content-Type", taken)), 404, "payment_not_found");
+        assert_problem(&app.send(&request().header("Content-Type", taken)), 404, "payment_not_found");
     }
     let registration = Request::post("/api/payments").key(PORTAL_KEY).header("Content-Type", "text/plain").body("{}");
-    assert_problem(&stage.send(&registration), 415, "unsupported_media_type");
+    assert_problem(&app.send(&registration), 415, "unsupported_media_type");
 }
 
 /// What every route that takes a body is sent in these tests: the address, the key, and a body.
@@ -246,12 +246,12 @@ fn with_bodies(payment: &str) -> [(&'static str, &'static str, String); 3] {
 }
 
 fn a_body_may_be_coded_in_one_of_two_ways(store: Store) {
-    let stage = Stage::with(store, &SMALL_BODIES);
+    let app = TestApp::with(store, &SMALL_BODIES);
     for (coding, encode) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("GZip", gzip), ("deflate", deflate)] {
         for (target, key, body) in with_bodies(coding) {
             let sent = |body: Vec<u8>| {
                 let request = Request::post(target).key(key).header("Content-Encoding", coding).json(body);
-                stage.send(&request)
+                app.send(&request)
             };
             let coded = encode(body.as_bytes());
             let answer = sent(coded.clone());
@@ -272,42 +272,42 @@ fn a_body_may_be_coded_in_one_of_two_ways(store: Store) {
             }
         }
     }
-    let broken = &stage.deliveries("?outcome=invalid&limit=1")[0];
+    let broken = &app.deliveries("?outcome=invalid&limit=1")[0];
     assert_eq!(broken["reason"], "body: must be what its Content-Encoding says");
-    stage.expect_payment("coded", "o2");
+    app.expect_payment("coded", "o2");
     let coded = gzip(notification("coded", "o2", "completed").to_string().as_bytes());
     let request = Request::post(WEBHOOK).key(PAYMENT_KEY).header("Content-Encoding", "gzip").json(coded.clone());
-    assert_settled(&stage.send(&request), "completed");
+    assert_settled(&app.send(&request), "completed");
     assert_eq!(
-        stage.deliveries("?payment=coded&limit=1")[0]["bodySha256"],
+        app.deliveries("?payment=coded&limit=1")[0]["bodySha256"],
         sha256(&coded),
         "of the bytes as they were sent"
     );
 }
 
 fn another_coding_is_refused(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for (target, key, body) in with_bodies("p") {
         let request = || Request::post(target).key(key).json(body.clone());
         for coding in ["br", "zstd", "compress", "x", "gzip, gzip", "identity, gzip", "gzip;q=1"] {
-            let answer = stage.send(&request().header("Content-Encoding", coding));
+            let answer = app.send(&request().header("Content-Encoding", coding));
             assert_problem(&answer, 415, "unsupported_media_type");
         }
         let twice = request().header("Content-Encoding", "identity").header("Content-Encoding", "gzip");
-        assert_problem(&stage.send(&twice), 415, "unsupported_media_type");
+        assert_problem(&app.send(&twice), 415, "unsupported_media_type");
         let stranger = Request::post(target).key("wrong").header("Content-Encoding", "br").json("x");
-        assert_problem(&stage.send(&stranger), 401, "unauthorized");
+        assert_problem(&app.send(&stranger), 401, "unauthorized");
     }
-    assert_eq!(stage.deliveries(""), [json!(null); 0]);
+    assert_eq!(app.deliveries(""), [json!(null); 0]);
     for coding in ["identity", "Identity", ""] {
         let (target, key, body) = with_bodies(&format!("p {coding}"))[1].clone();
-        let answer = stage.send(&Request::post(target).key(key).json(body).header("Content-Encoding", coding));
+        let answer = app.send(&Request::post(target).key(key).json(body).header("Content-Encoding", coding));
         assert_eq!(answer.status, 201, "{coding:?}");
     }
 }
 
 fn a_body_may_be_as_large_as_the_limit_and_no_larger(store: Store) {
-    let stage = Stage::with(store, &SMALL_BODIES);
+    let app = TestApp::with(store, &SMALL_BODIES);
     let body = |size: usize| {
         let body = with(notification("unknown", "o", "completed"), json!({ "padding": "" })).to_string();
         let padding = "x".repeat(size - body.len());
@@ -325,16 +325,16 @@ fn a_body_may_be_as_large_as_the_limit_and_no_larger(store: Store) {
     };
     let whole = |body: &str| Request::post(WEBHOOK).key(PAYMENT_KEY).json(body).bytes();
     for send in [&whole as &dyn Fn(&str) -> Vec<u8>, &chunked] {
-        let answer = |size| stage.service.replay(&send(&body(size))).expect("an answer");
+        let answer = |size| app.service.replay(&send(&body(size))).expect("an answer");
         assert_problem(&answer(1024), 404, "payment_not_found");
         assert_problem(&answer(1025), 413, "payload_too_large");
     }
     let registration = Request::post("/api/payments").key(PORTAL_KEY).json(body(1025));
-    assert_problem(&stage.send(&registration), 413, "payload_too_large");
+    assert_problem(&app.send(&registration), 413, "payload_too_large");
 }
 
 fn nothing_redirects(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for target in [
         "/",
         "/api",
@@ -348,23 +348,23 @@ fn nothing_redirects(store: Store) {
     ] {
         for method in ["GET", "POST"] {
             let request = Request::new(method, target).key(PAYMENT_KEY).json("{}");
-            let answer = stage.send(&request);
+            let answer = app.send(&request);
             assert!((400..500).contains(&answer.status), "{method} {target}: {}", answer.status);
             assert_problem(&answer, answer.status, &word(&answer.json()["code"]));
         }
     }
-    assert_problem(&stage.send(&Request::get("/api/nothing")), 404, "not_found");
+    assert_problem(&app.send(&Request::get("/api/nothing")), 404, "not_found");
 }
 
 fn every_answer_bears_a_request_id(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let success = || callback(&notification("p", "o", "processing"));
     let problem = || callback(&json!({}));
     let longest = "x".repeat(128);
     for kept in ["a", "Az09._:-", &longest] {
         for request in [success(), problem()] {
-            let answer = stage.send(&request.header("X-Request-Id", kept));
+            let answer = app.send(&request.header("X-Request-Id", kept));
             assert_eq!(answer.header("x-request-id"), Some(kept));
         }
     }
@@ -372,34 +372,34 @@ fn every_answer_bears_a_request_id(store: Store) {
     let mut fresh = std::collections::HashSet::new();
     for replaced in ["", "a b", "a/b", "ě", "<script>", &too_long] {
         for request in [success(), problem()] {
-            let answer = stage.send(&request.header("X-Request-Id", replaced));
+            let answer = app.send(&request.header("X-Request-Id", replaced));
             let id = answer.header("x-request-id").expect("an id").to_owned();
             assert!(id != replaced && (1..=128).contains(&id.len()), "{id}");
             assert!(fresh.insert(id), "no two are the same");
         }
     }
-    assert!(fresh.insert(stage.send(&success()).header("x-request-id").expect("an id").to_owned()));
-    let unknown = stage.send(&Request::get("/nowhere").header("X-Request-Id", "mine"));
+    assert!(fresh.insert(app.send(&success()).header("x-request-id").expect("an id").to_owned()));
+    let unknown = app.send(&Request::get("/nowhere").header("X-Request-Id", "mine"));
     assert_eq!(assert_problem(&unknown, 404, "not_found")["requestId"], "mine");
 }
 
 fn a_success_says_what_was_settled(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    let answer = stage.callback(&notification("p", "o", "completed"));
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    let answer = app.callback(&notification("p", "o", "completed"));
     assert_settled(&answer, "completed");
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let document = answer.json();
     assert_eq!(names(&document), ["deliveryId", "orderId", "outcome", "paymentId", "status"]);
     assert_eq!((&document["paymentId"], &document["orderId"]), (&json!("p"), &json!("o")));
-    assert_eq!(document["deliveryId"], stage.deliveries("")[0]["deliveryId"]);
+    assert_eq!(document["deliveryId"], app.deliveries("")[0]["deliveryId"]);
 }
 
 fn a_mismatch_changes_nothing_and_is_kept(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    stage.expect_payment("p2", "o2");
-    let before = (stage.payment("p")["payment"].clone(), stage.order("o"), stage.order("o2"));
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    app.expect_payment("p2", "o2");
+    let before = (app.payment("p")["payment"].clone(), app.order("o"), app.order("o2"));
     let completed = |changes| with(notification("p", "o", "completed"), changes);
     for (changes, code) in [
         (json!({ "orderId": "o2" }), "order_mismatch"),
@@ -408,24 +408,24 @@ fn a_mismatch_changes_nothing_and_is_kept(store: Store) {
         (json!({ "amount": 28.999 }), "amount_mismatch"),
         (json!({ "currency": "USD" }), "currency_mismatch"),
     ] {
-        assert_problem(&stage.callback(&completed(changes)), 400, code);
-        let delivery = &stage.payment("p")["deliveries"][0];
+        assert_problem(&app.callback(&completed(changes)), 400, code);
+        let delivery = &app.payment("p")["deliveries"][0];
         assert_eq!((&delivery["outcome"], &delivery["reason"]), (&json!("rejected"), &json!(code)));
         assert_eq!((&delivery["previousStatus"], &delivery["newStatus"]), (&json!("pending"), &json!("pending")));
     }
-    assert_eq!((stage.payment("p")["payment"].clone(), stage.order("o"), stage.order("o2")), before);
-    assert_eq!(stage.store.events(), [""; 0]);
-    assert_settled(&stage.callback(&completed(json!({ "amount": 29.0, "currency": "eur" }))), "completed");
+    assert_eq!((app.payment("p")["payment"].clone(), app.order("o"), app.order("o2")), before);
+    assert_eq!(app.store.events(), [""; 0]);
+    assert_settled(&app.callback(&completed(json!({ "amount": 29.0, "currency": "eur" }))), "completed");
 }
 
 fn a_ledger_that_cannot_be_understood_is_a_processing_error(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    stage.expect_payment("p2", "o2");
-    stage.store.execute("UPDATE external_payments SET currency = 'dubloons' WHERE payment_id = 'p'");
-    let answer = stage.callback(&notification("p", "o", "completed"));
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    app.expect_payment("p2", "o2");
+    app.store.execute("UPDATE external_payments SET currency = 'dubloons' WHERE payment_id = 'p'");
+    let answer = app.callback(&notification("p", "o", "completed"));
     assert_problem(&answer, 500, "processing_error");
     assert!(!String::from_utf8_lossy(&answer.body).contains("dubloons"), "the caller need not know");
-    assert_settled(&stage.callback(&notification("p2", "o2", "completed")), "completed");
-    assert_problem(&stage.get(PORTAL_KEY, "/api/payments/p"), 500, "processing_error");
+    assert_settled(&app.callback(&notification("p2", "o2", "completed")), "completed");
+    assert_problem(&app.get(PORTAL_KEY, "/api/payments/p"), 500, "processing_error");
 }

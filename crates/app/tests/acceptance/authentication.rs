@@ -6,8 +6,8 @@ use serde_json::json;
 use simulator::Request;
 use standardwebhooks::Webhook;
 
-use crate::stage::{
-    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, gzip, notification,
+use crate::test_app::{
+    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Store, TestApp, WEBHOOK, assert_problem, assert_settled, gzip, notification,
 };
 
 on_both_stores! {
@@ -54,8 +54,8 @@ fn completed() -> String {
 }
 
 fn a_callback_must_bear_one_key_that_is_known(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let request = || unsigned(&completed());
     for refused in [
         request(),
@@ -70,29 +70,29 @@ fn a_callback_must_bear_one_key_that_is_known(store: Store) {
         request().key(PAYMENT_KEY).key("wrong"),
         request().header("Authorization", &format!("Bearer {PAYMENT_KEY}")),
     ] {
-        assert_problem(&stage.send(&refused), 401, "unauthorized");
+        assert_problem(&app.send(&refused), 401, "unauthorized");
     }
-    stage.assert_order("o", "pending", None);
-    assert_settled(&stage.send(&request().header("x-api-KEY", PAYMENT_KEY)), "completed");
+    app.assert_order("o", "pending", None);
+    assert_settled(&app.send(&request().header("x-api-KEY", PAYMENT_KEY)), "completed");
 }
 
 fn keys_are_rotated_by_having_two(store: Store) {
     let keys =
         [("PAYMENT_API_KEY", "old-key, new-key,"), ("PORTAL_API_KEY", "old,new"), ("OPERATOR_API_KEY", "old,new")];
-    let stage = Stage::with(store, &keys);
+    let app = TestApp::with(store, &keys);
     for (key, outcome) in [("old-key", "parked"), ("new-key", "parked")] {
-        assert_problem(&stage.send(&unsigned(&completed()).key(key)), 404, "payment_not_found");
-        let delivery = &stage.send(&Request::get("/api/deliveries?limit=1").key("new")).json()["deliveries"][0];
+        assert_problem(&app.send(&unsigned(&completed()).key(key)), 404, "payment_not_found");
+        let delivery = &app.send(&Request::get("/api/deliveries?limit=1").key("new")).json()["deliveries"][0];
         assert_eq!(delivery["outcome"], outcome);
     }
     for key in ["old-key, new-key,", "old-key,new-key", ",", ""] {
-        assert_problem(&stage.send(&unsigned(&completed()).key(key)), 401, "unauthorized");
+        assert_problem(&app.send(&unsigned(&completed()).key(key)), 401, "unauthorized");
     }
     for key in ["old", "new"] {
-        assert_problem(&stage.send(&Request::get("/api/orders/o").key(key)), 404, "not_found");
-        assert_eq!(stage.send(&Request::get("/api/deliveries").key(key)).status, 200);
+        assert_problem(&app.send(&Request::get("/api/orders/o").key(key)), 404, "not_found");
+        assert_eq!(app.send(&Request::get("/api/deliveries").key(key)).status, 200);
     }
-    let deliveries = stage.send(&Request::get("/api/deliveries").key("old")).json();
+    let deliveries = app.send(&Request::get("/api/deliveries").key("old")).json();
     let names: Vec<_> = (0..2).map(|index| deliveries["deliveries"][index]["keyName"].clone()).collect();
     // SHA-256 of "new-key" and "old-key" begin like this.
     assert_eq!(names, [json!("k-479a61d5"), json!("k-762c08fc")]);
@@ -109,47 +109,47 @@ const OPERATOR_ROUTES: [(&str, &str); 3] =
     [("GET", "/api/deliveries?limit=x"), ("GET", "/api/deliveries/d"), ("POST", "/api/deliveries/d/replay?dryRun=x")];
 
 fn each_group_of_callers_has_its_own_keys(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for (routes, own) in [(&PORTAL_ROUTES[..], PORTAL_KEY), (&OPERATOR_ROUTES[..], OPERATOR_KEY)] {
         for (method, target) in routes {
             let request = || Request::new(method, target);
             for key in [PAYMENT_KEY, PORTAL_KEY, OPERATOR_KEY, "wrong"] {
-                let answer = stage.send(&request().key(key));
+                let answer = app.send(&request().key(key));
                 assert_eq!(answer.status != 401, key == own, "{method} {target}");
             }
-            assert_problem(&stage.send(&request()), 401, "unauthorized");
-            assert_problem(&stage.send(&request().key(own).key(own)), 401, "unauthorized");
+            assert_problem(&app.send(&request()), 401, "unauthorized");
+            assert_problem(&app.send(&request().key(own).key(own)), 401, "unauthorized");
         }
     }
 }
 
 fn where_no_keys_are_set_nobody_may_call(store: Store) {
-    let stage = Stage::with(store, &[("PORTAL_API_KEY", ""), ("OPERATOR_API_KEY", " , ")]);
+    let app = TestApp::with(store, &[("PORTAL_API_KEY", ""), ("OPERATOR_API_KEY", " , ")]);
     for (method, target) in PORTAL_ROUTES.iter().chain(&OPERATOR_ROUTES) {
         for request in [Request::new(method, target), Request::new(method, target).key("")] {
-            assert_problem(&stage.send(&request), 401, "unauthorized");
+            assert_problem(&app.send(&request), 401, "unauthorized");
         }
-        assert_problem(&stage.send(&Request::new(method, target).key(PAYMENT_KEY)), 401, "unauthorized");
+        assert_problem(&app.send(&Request::new(method, target).key(PAYMENT_KEY)), 401, "unauthorized");
     }
-    assert_eq!(stage.send(&Request::get("/healthz")).status, 200);
-    assert_eq!(stage.send(&Request::get("/readyz")).status, 200);
+    assert_eq!(app.send(&Request::get("/healthz")).status, 200);
+    assert_eq!(app.send(&Request::get("/readyz")).status, 200);
 }
 
 fn a_signature_is_as_good_as_a_key_where_it_is_asked_for(store: Store) {
-    let stage = Stage::with(store, &BY_SIGNATURE);
-    stage.expect_payment("p", "o");
-    assert_settled(&stage.send(&signed(&completed(), SECRET, now())), "completed");
-    let delivery = &stage.deliveries("")[0];
+    let app = TestApp::with(store, &BY_SIGNATURE);
+    app.expect_payment("p", "o");
+    assert_settled(&app.send(&signed(&completed(), SECRET, now())), "completed");
+    let delivery = &app.deliveries("")[0];
     // SHA-256 of the secret, as it is written, begins like this.
     assert_eq!(delivery["keyName"], "k-bfdd3120");
-    assert_settled(&stage.send(&signed(&completed(), SECRET, now() - 240)), "duplicate");
-    assert_settled(&stage.send(&signed(&completed(), SECRET, now() + 240)), "duplicate");
-    assert_settled(&stage.send(&signed(&completed(), SECRET, now()).key("of no interest")), "duplicate");
+    assert_settled(&app.send(&signed(&completed(), SECRET, now() - 240)), "duplicate");
+    assert_settled(&app.send(&signed(&completed(), SECRET, now() + 240)), "duplicate");
+    assert_settled(&app.send(&signed(&completed(), SECRET, now()).key("of no interest")), "duplicate");
 }
 
 fn what_is_not_well_signed_is_refused(store: Store) {
-    let stage = Stage::with(store, &BY_SIGNATURE);
-    stage.expect_payment("p", "o");
+    let app = TestApp::with(store, &BY_SIGNATURE);
+    app.expect_payment("p", "o");
     let body = completed();
     let good = || signed(&body, SECRET, now());
     let with_headers = |id: &str, timestamp: &str, signature: &str| {
@@ -185,53 +185,53 @@ fn what_is_not_well_signed_is_refused(store: Store) {
         with_headers("msg_1", "99999999999999999999", &signature),
         with_headers("msg_1", "9223372036854775807", &signature),
     ] {
-        assert_problem(&stage.send(&refused), 401, "unauthorized");
+        assert_problem(&app.send(&refused), 401, "unauthorized");
     }
-    stage.assert_order("o", "pending", None);
-    assert_settled(&stage.send(&good()), "completed");
+    app.assert_order("o", "pending", None);
+    assert_settled(&app.send(&good()), "completed");
 }
 
 fn secrets_are_rotated_by_having_two(store: Store) {
     let both = format!("{OTHER_SECRET}  {SECRET}");
-    let stage = Stage::with(store, &[("WEBHOOK_AUTH", "signature"), ("PAYMENT_WEBHOOK_SECRET", &both)]);
-    stage.expect_payment("p", "o");
-    assert_settled(&stage.send(&signed(&completed(), SECRET, now())), "completed");
-    assert_settled(&stage.send(&signed(&completed(), OTHER_SECRET, now())), "duplicate");
-    let deliveries = stage.deliveries("");
+    let app = TestApp::with(store, &[("WEBHOOK_AUTH", "signature"), ("PAYMENT_WEBHOOK_SECRET", &both)]);
+    app.expect_payment("p", "o");
+    assert_settled(&app.send(&signed(&completed(), SECRET, now())), "completed");
+    assert_settled(&app.send(&signed(&completed(), OTHER_SECRET, now())), "duplicate");
+    let deliveries = app.deliveries("");
     assert_ne!(deliveries[0]["keyName"], deliveries[1]["keyName"]);
 }
 
 fn where_both_are_asked_for_each_is_required(store: Store) {
-    let stage = Stage::with(store, &[("WEBHOOK_AUTH", "both"), ("PAYMENT_WEBHOOK_SECRET", SECRET)]);
-    stage.expect_payment("p", "o");
+    let app = TestApp::with(store, &[("WEBHOOK_AUTH", "both"), ("PAYMENT_WEBHOOK_SECRET", SECRET)]);
+    app.expect_payment("p", "o");
     let signed = || signed(&completed(), SECRET, now());
     for refused in [signed(), signed().key("wrong"), unsigned(&completed()).key(PAYMENT_KEY), unsigned(&completed())] {
-        assert_problem(&stage.send(&refused), 401, "unauthorized");
+        assert_problem(&app.send(&refused), 401, "unauthorized");
     }
-    assert_settled(&stage.send(&signed().key(PAYMENT_KEY)), "completed");
+    assert_settled(&app.send(&signed().key(PAYMENT_KEY)), "completed");
 }
 
 fn a_signed_body_has_the_same_limit(store: Store) {
     let settings = [&BY_SIGNATURE[..], &[("BODY_BYTES_MAX", "1024")]].concat();
-    let stage = Stage::with(store, &settings);
+    let app = TestApp::with(store, &settings);
     let large = "x".repeat(1025);
-    assert_problem(&stage.send(&signed(&large, SECRET, now())), 413, "payload_too_large");
-    assert_problem(&stage.send(&unsigned(&large)), 401, "unauthorized");
+    assert_problem(&app.send(&signed(&large, SECRET, now())), 413, "payload_too_large");
+    assert_problem(&app.send(&unsigned(&large)), 401, "unauthorized");
     let form = |secret| {
         let form = signed(&completed(), secret, now()).bytes();
         String::from_utf8(form).expect("UTF-8").replace("application/json", "text/plain").into_bytes()
     };
-    let answer = |bytes: Vec<u8>| stage.service.replay(&bytes).expect("an answer");
+    let answer = |bytes: Vec<u8>| app.service.replay(&bytes).expect("an answer");
     assert_problem(&answer(form(SECRET)), 415, "unsupported_media_type");
     assert_problem(&answer(form(OTHER_SECRET)), 401, "unauthorized");
 }
 
 fn what_is_signed_is_what_is_compressed(store: Store) {
     let settings = [&BY_SIGNATURE[..], &[("BODY_BYTES_MAX", "1024")]].concat();
-    let stage = Stage::with(store, &settings);
-    stage.expect_payment("p", "o");
+    let app = TestApp::with(store, &settings);
+    app.expect_payment("p", "o");
     let compressed = |signed_body: &str, sent: Vec<u8>| {
-        stage.send(&signed(signed_body, SECRET, now()).body(sent).header("Content-Encoding", "gzip"))
+        app.send(&signed(signed_body, SECRET, now()).body(sent).header("Content-Encoding", "gzip"))
     };
     let coded = gzip(completed().as_bytes());
     assert_problem(&compressed("another", coded.clone()), 401, "unauthorized");
@@ -239,16 +239,16 @@ fn what_is_signed_is_what_is_compressed(store: Store) {
     assert_settled(&compressed(&completed(), coded), "completed");
     let large = " ".repeat(1025);
     assert_problem(&compressed(&large, gzip(large.as_bytes())), 413, "payload_too_large");
-    let by_brotli = |secret| stage.send(&signed(&completed(), secret, now()).header("Content-Encoding", "br"));
+    let by_brotli = |secret| app.send(&signed(&completed(), secret, now()).header("Content-Encoding", "br"));
     assert_problem(&by_brotli(SECRET), 415, "unsupported_media_type");
     assert_problem(&by_brotli(OTHER_SECRET), 401, "unauthorized");
 }
 
 fn who_is_not_known_leaves_no_trace_in_the_ledger(store: Store) {
-    let stage = Stage::open(store);
-    assert_problem(&stage.send(&unsigned(&completed())), 401, "unauthorized");
-    assert_problem(&stage.send(&unsigned("broken").key("wrong")), 401, "unauthorized");
-    assert_eq!(stage.deliveries(""), [json!(null); 0]);
-    let refused = stage.service.wait_for_records(2, |record| record["http_status"] == 401);
+    let app = TestApp::open(store);
+    assert_problem(&app.send(&unsigned(&completed())), 401, "unauthorized");
+    assert_problem(&app.send(&unsigned("broken").key("wrong")), 401, "unauthorized");
+    assert_eq!(app.deliveries(""), [json!(null); 0]);
+    let refused = app.service.wait_for_records(2, |record| record["http_status"] == 401);
     assert!(refused.iter().all(|record| record["level"] == "warn" && record["code"] == "unauthorized"));
 }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use simulator::{Conduct, Connection, LoggingService, Request};
+use simulator::{Behaviour, Connection, LoggingService, Request};
 
-use crate::stage::{
-    PORTAL_KEY, Stage, Store, assert_settled, callback, command, folder, notification, register, registration, with,
+use crate::test_app::{
+    PORTAL_KEY, Store, TestApp, assert_settled, callback, command, folder, notification, register, registration, with,
 };
 
 /// What the contract promises of the end.
@@ -23,7 +23,7 @@ const DROPPED: &str = "log records were dropped";
 
 /// The service with a central logging service beside it.
 struct Logged {
-    stage: Stage,
+    app: TestApp,
     central: LoggingService,
 }
 
@@ -34,8 +34,8 @@ impl Logged {
 
     fn with(settings: &[(&str, &str)]) -> Self {
         let central = LoggingService::start().expect("a logging service");
-        let stage = Stage::with(Store::sqlite(), &[&[("LOGGING_SERVICE_URL", &*central.url())], settings].concat());
-        Self { stage, central }
+        let app = TestApp::with(Store::sqlite(), &[&[("LOGGING_SERVICE_URL", &*central.url())], settings].concat());
+        Self { app, central }
     }
 
     /// Everything that callers may do is answered as it is without such a service, and without delay.
@@ -44,16 +44,16 @@ impl Logged {
         for payment in payments {
             let (payment, order) = (format!("p{payment}"), format!("o{payment}"));
             let began = Instant::now();
-            self.stage.expect_payment(&payment, &order);
-            assert_settled(&self.stage.callback(&notification(&payment, &order, "completed")), "completed");
-            assert_eq!(self.stage.callback(&json!({})).status, 400);
+            self.app.expect_payment(&payment, &order);
+            assert_settled(&self.app.callback(&notification(&payment, &order, "completed")), "completed");
+            assert_eq!(self.app.callback(&json!({})).status, 400);
             assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
         }
     }
 
     /// The records on stdout, but for those on the log itself, as the central service is to get them, sorted.
     fn written(&self) -> Vec<String> {
-        let records = self.stage.service.records();
+        let records = self.app.service.records();
         sorted(records.iter().filter(|record| record["message"] != DROPPED).map(in_central_form))
     }
 
@@ -66,7 +66,7 @@ impl Logged {
 
     /// The losses that stdout tells of.
     fn losses(&self) -> Vec<Value> {
-        let mut records = self.stage.service.records();
+        let mut records = self.app.service.records();
         records.retain(|record| record["message"] == DROPPED);
         assert!(records.iter().all(|loss| loss["destination"] == "central" && loss["level"] == "warn"), "{records:#?}");
         records
@@ -83,20 +83,20 @@ impl Logged {
 
     #[track_caller]
     fn stop(&mut self) -> Duration {
-        let stopped = self.stage.service.stop().expect("an end");
+        let stopped = self.app.service.stop().expect("an end");
         assert_eq!(stopped.code, Some(0));
         assert!(stopped.took < STOPS_WITHIN, "{stopped:?}");
-        assert_eq!(self.stage.service.lines().len(), self.stage.service.records().len());
+        assert_eq!(self.app.service.lines().len(), self.app.service.records().len());
         stopped.took
     }
 
     /// Makes so many records, as fast as it can.
     fn make_records(&self, count: usize) {
         const AT_A_TIME: usize = 500;
-        let mut connection = self.stage.service.connect().expect("a connection");
+        let mut connection = self.app.service.connect().expect("a connection");
         let request = callback(&json!({})).bytes();
-        let before = self.stage.service.records().len();
-        while self.stage.service.records().len() < before + count {
+        let before = self.app.service.records().len();
+        while self.app.service.records().len() < before + count {
             connection.send(&request.repeat(AT_A_TIME)).expect("an open connection");
             (0..AT_A_TIME).for_each(|_| assert_eq!(connection.receive().expect("an answer").status, 400));
         }
@@ -124,9 +124,9 @@ fn sorted(records: impl IntoIterator<Item = Value>) -> Vec<String> {
 fn every_record_on_stdout_arrives_in_the_form_that_is_taken() {
     let mut logged = Logged::with(&[("LOG_LEVEL", "debug"), ("SERVICE_NAME", "callbacks_1-a")]);
     logged.assert_answers(0..10);
-    logged.stage.get(PORTAL_KEY, "/api/orders/a%0Ab");
-    logged.stage.post(PORTAL_KEY, "/api/orders/o1/cancel");
-    logged.stage.send(&Request::get("/healthz").header("X-Request-Id", "traced"));
+    logged.app.get(PORTAL_KEY, "/api/orders/a%0Ab");
+    logged.app.post(PORTAL_KEY, "/api/orders/o1/cancel");
+    logged.app.send(&Request::get("/healthz").header("X-Request-Id", "traced"));
     logged.stop();
     assert_eq!(logged.central.refusals(), vec![]);
     assert_eq!(logged.delivered(), logged.written());
@@ -141,9 +141,9 @@ fn every_record_on_stdout_arrives_in_the_form_that_is_taken() {
 #[test]
 fn nothing_goes_anywhere_without_its_url() {
     let central = LoggingService::start().expect("a logging service");
-    let mut stage = Stage::with(Store::sqlite(), &[("LOGGING_SERVICE_URL", ""), ("SERVICE_NAME", "my-application")]);
-    stage.callback(&json!({}));
-    assert_eq!(stage.service.stop().expect("an end").code, Some(0));
+    let mut app = TestApp::with(Store::sqlite(), &[("LOGGING_SERVICE_URL", ""), ("SERVICE_NAME", "my-application")]);
+    app.callback(&json!({}));
+    assert_eq!(app.service.stop().expect("an end").code, Some(0));
     assert_eq!(central.connections(), 0);
 }
 
@@ -153,8 +153,8 @@ fn the_url_may_have_a_path_of_its_own() {
     for (base, path) in [("/", ""), ("/api", "/logs"), ("/api/", "/logs")] {
         let url = format!("{}{base}", central.url());
         let settings = [("LOGGING_SERVICE_URL", &*url), ("LOGGING_SERVICE_API_PATH", path)];
-        let mut stage = Stage::with(Store::sqlite(), &settings);
-        assert_eq!(stage.service.stop().expect("an end").code, Some(0));
+        let mut app = TestApp::with(Store::sqlite(), &settings);
+        assert_eq!(app.service.stop().expect("an end").code, Some(0));
         assert_eq!((central.records().is_empty(), central.refusals()), (false, vec![]), "{base} {path}");
     }
 }
@@ -179,42 +179,43 @@ fn while_it_is_down_nothing_changes_and_what_waits_is_delivered_when_it_is_back(
 fn a_start_does_not_wait_for_it() {
     let central = LoggingService::start().expect("a logging service");
     central.stop();
-    let mut stage = Stage::with(Store::sqlite(), &[("LOGGING_SERVICE_URL", &*central.url())]);
+    let mut app = TestApp::with(Store::sqlite(), &[("LOGGING_SERVICE_URL", &*central.url())]);
     central.restart();
     let _ = central.wait_for_records(1, |record| record["message"] == "starting");
-    assert_eq!(stage.service.stop().expect("an end").code, Some(0));
+    assert_eq!(app.service.stop().expect("an end").code, Some(0));
 }
 
 #[test]
 fn while_it_hangs_nothing_changes_and_the_end_comes_in_time() {
     let mut logged = Logged::open();
-    logged.central.conduct(Conduct::Hanging);
+    logged.central.behaviour(Behaviour::Hanging);
     logged.assert_answers(0..40);
     logged.stop();
     let undelivered = logged.undelivered();
     assert_eq!(logged.lost(), undelivered, "all are told of");
-    assert_eq!(logged.stage.service.records().last(), logged.losses().last(), "that is the last word");
+    assert_eq!(logged.app.service.records().last(), logged.losses().last(), "that is the last word");
     assert!(undelivered > 160);
 }
 
 #[test]
 fn while_it_fails_or_is_slow_nothing_changes_and_what_waits_is_delivered_afterwards() {
-    for conduct in [Conduct::Answering(500), Conduct::Answering(429), Conduct::Slow(Duration::from_millis(200))] {
+    for behaviour in [Behaviour::Answering(500), Behaviour::Answering(429), Behaviour::Slow(Duration::from_millis(200))]
+    {
         let mut logged = Logged::open();
-        logged.central.conduct(conduct);
+        logged.central.behaviour(behaviour);
         logged.assert_answers(0..20);
-        logged.central.conduct(Conduct::Proper);
+        logged.central.behaviour(Behaviour::Proper);
         let wanted = |record: &Value| record["metadata"]["payment_id"] == "p19";
         let _ = logged.central.wait_for_records(1, wanted);
         logged.stop();
-        assert_eq!((logged.delivered(), logged.losses()), (logged.written(), vec![]), "{conduct:?}");
+        assert_eq!((logged.delivered(), logged.losses()), (logged.written(), vec![]), "{behaviour:?}");
     }
 }
 
 #[test]
 fn what_it_refuses_is_told_of_on_stdout_alone() {
     let mut logged = Logged::open();
-    logged.central.conduct(Conduct::Answering(400));
+    logged.central.behaviour(Behaviour::Answering(400));
     logged.assert_answers(0..20);
     logged.stop();
     let undelivered = logged.undelivered();
@@ -227,13 +228,13 @@ fn what_it_refuses_is_told_of_on_stdout_alone() {
 
 #[test]
 fn a_stale_connection_loses_nothing() {
-    for conduct in [Conduct::Crossing, Conduct::HangingUp] {
+    for behaviour in [Behaviour::Crossing, Behaviour::HangingUp] {
         let mut logged = Logged::open();
-        logged.central.conduct(conduct);
+        logged.central.behaviour(behaviour);
         logged.assert_answers(0..20);
-        logged.central.conduct(Conduct::Proper);
+        logged.central.behaviour(Behaviour::Proper);
         logged.stop();
-        assert_eq!((logged.delivered(), logged.losses()), (logged.written(), vec![]), "{conduct:?}");
+        assert_eq!((logged.delivered(), logged.losses()), (logged.written(), vec![]), "{behaviour:?}");
     }
 }
 
@@ -251,12 +252,12 @@ fn an_idle_connection_that_it_closes_loses_nothing() {
 #[test]
 fn no_more_than_ten_thousand_records_wait_for_it() {
     let mut logged = Logged::open();
-    logged.central.conduct(Conduct::Hanging);
+    logged.central.behaviour(Behaviour::Hanging);
     logged.make_records(14_000);
-    let loss = &logged.stage.service.wait_for_records(1, |record| record["message"] == DROPPED)[0];
+    let loss = &logged.app.service.wait_for_records(1, |record| record["message"] == DROPPED)[0];
     assert!(loss["error"].is_string(), "{loss}");
     logged.assert_answers(0..5);
-    logged.central.conduct(Conduct::Proper);
+    logged.central.behaviour(Behaviour::Proper);
     let _ = logged.central.wait_for_records(10_000, |_| true);
     logged.stop();
     let (written, delivered) = (logged.written(), logged.delivered());
@@ -270,12 +271,12 @@ fn no_more_than_ten_thousand_records_wait_for_it() {
 fn the_end_comes_in_time_even_if_nothing_answers() {
     // Whoever is in flight would wait for longer than the service may take to stop.
     let mut logged = Logged::with(&[("RESPONSE_DEADLINE_MS", "60000")]);
-    logged.stage.expect_payment("p", "o");
-    logged.central.conduct(Conduct::Hanging);
-    let held = logged.stage.store.hold();
+    logged.app.expect_payment("p", "o");
+    logged.central.behaviour(Behaviour::Hanging);
+    let held = logged.app.store.hold();
     let mut open: Vec<Connection> = Vec::new();
     for request in [callback(&notification("p", "o", "completed")), register(&registration("p2", "o2"))] {
-        let mut connection = logged.stage.service.connect().expect("a connection");
+        let mut connection = logged.app.service.connect().expect("a connection");
         connection.send(&request.bytes()).expect("an open connection");
         open.push(connection);
     }
@@ -287,14 +288,14 @@ fn the_end_comes_in_time_even_if_nothing_answers() {
 #[test]
 fn a_reader_of_stdout_that_stands_still_does_not_keep_it_from_ending() {
     let (folder, central) = (folder(), LoggingService::start().expect("a logging service"));
-    central.conduct(Conduct::Hanging);
+    central.behaviour(Behaviour::Hanging);
     // Nobody reads this pipe, and it is full.
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     let full = writer.try_clone().expect("a pipe");
     let filling = thread::spawn(move || writer.write_all(&[b'\n'; 1 << 20]));
     thread::sleep(Duration::from_millis(200));
     let address = free_address();
-    let mut child = Command::new(crate::stage::PROGRAM)
+    let mut child = Command::new(crate::test_app::PROGRAM)
         .arg("serve")
         .current_dir(folder.path())
         .env_clear()
@@ -328,7 +329,7 @@ fn free_address() -> String {
 #[test]
 fn people_can_read_the_log() {
     let logged = Logged::with(&[("LOG_FORMAT", "json")]);
-    assert!(!logged.stage.service.records().is_empty());
+    assert!(!logged.app.service.records().is_empty());
     let (folder, central) = (folder(), LoggingService::start().expect("a logging service"));
     let settings =
         [("PAYMENT_API_KEY", "k"), ("LOG_FORMAT", "pretty"), ("LOGGING_SERVICE_URL", &central.url()), ("NO_COLOR", "")];

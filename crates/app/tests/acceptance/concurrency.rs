@@ -6,7 +6,7 @@ use std::thread;
 
 use simulator::Request;
 
-use crate::stage::{Stage, Store, Watched, callback, notification, partial_refund, register, registration};
+use crate::test_app::{Store, TestApp, Watched, callback, notification, partial_refund, register, registration};
 
 on_both_stores! {
     of_64_identical_completions_at_once_one_counts,
@@ -48,39 +48,39 @@ fn counts(expected: &[(&str, usize)]) -> BTreeMap<String, usize> {
 }
 
 fn of_64_identical_completions_at_once_one_counts(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let completed = callback(&notification("p", "o", "completed"));
-    let requests: Vec<_> = (0..64).map(|_| (&stage.service, completed.clone())).collect();
+    let requests: Vec<_> = (0..64).map(|_| (&app.service, completed.clone())).collect();
     assert_eq!(all_at_once(&requests), counts(&[("completed", 1), ("duplicate", 63)]));
-    assert_eq!(stage.outcomes("p")[0], "completed", "the trail begins with what was decided first");
-    stage.assert_order("o", "paid", Some("p"));
-    assert_eq!(stage.store.events(), ["order.paid"]);
-    assert_eq!(stage.deliveries("?limit=500").len(), 64);
+    assert_eq!(app.outcomes("p")[0], "completed", "the trail begins with what was decided first");
+    app.assert_order("o", "paid", Some("p"));
+    assert_eq!(app.store.events(), ["order.paid"]);
+    assert_eq!(app.deliveries("?limit=500").len(), 64);
 }
 
 fn of_64_identical_completions_on_two_processes_one_counts(store: Store) {
-    let stage = Stage::open(store);
-    let other = stage.another();
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    let other = app.another();
+    app.expect_payment("p", "o");
     let completed = callback(&notification("p", "o", "completed"));
-    let replicas = [&stage.service, &other];
+    let replicas = [&app.service, &other];
     let requests: Vec<_> = (0..64).map(|index| (replicas[index % 2], completed.clone())).collect();
     assert_eq!(all_at_once(&requests), counts(&[("completed", 1), ("duplicate", 63)]));
-    assert_eq!(stage.outcomes("p")[0], "completed", "the trail begins with what was decided first");
-    stage.assert_order("o", "paid", Some("p"));
-    assert_eq!(stage.store.events(), ["order.paid"]);
-    assert_eq!(stage.deliveries("?limit=500").len(), 64);
+    assert_eq!(app.outcomes("p")[0], "completed", "the trail begins with what was decided first");
+    app.assert_order("o", "paid", Some("p"));
+    assert_eq!(app.store.events(), ["order.paid"]);
+    assert_eq!(app.deliveries("?limit=500").len(), 64);
 }
 
 fn what_is_said_at_once_in_any_order_pays_each_order_once(store: Store) {
-    let stage = Stage::open(store);
-    let other = stage.another();
-    let replicas = [&stage.service, &other];
+    let app = TestApp::open(store);
+    let other = app.another();
+    let replicas = [&app.service, &other];
     // Each order has two payments, and each of them is completed, failed and refunded in part.
     for order in ["o1", "o2", "o3"] {
         for payment in ["a", "b"] {
-            stage.expect_payment(&format!("{order}{payment}"), order);
+            app.expect_payment(&format!("{order}{payment}"), order);
         }
     }
     let mut requests = Vec::new();
@@ -99,10 +99,10 @@ fn what_is_said_at_once_in_any_order_pays_each_order_once(store: Store) {
     let answered = all_at_once(&requests);
     assert_eq!(answered.values().sum::<usize>(), 36);
     assert!(answered.keys().all(|outcome| outcome != "unavailable" && outcome != "processing_error"), "{answered:?}");
-    let paid = stage.store.events().into_iter().filter(|kind| kind == "order.paid").count();
+    let paid = app.store.events().into_iter().filter(|kind| kind == "order.paid").count();
     assert_eq!(paid, 3);
     for order in ["o1", "o2", "o3"] {
-        let history = stage.order(order);
+        let history = app.order(order);
         assert_eq!(history["order"]["status"], "paid");
         let payments = history["payments"].as_array().expect("a list");
         assert!(payments.iter().all(|payment| payment["status"] == "completed"), "{history}");
@@ -111,34 +111,34 @@ fn what_is_said_at_once_in_any_order_pays_each_order_once(store: Store) {
 
 fn a_notification_that_races_its_registration_is_never_lost(store: Store) {
     const PAYMENTS: usize = 48;
-    let stage = Stage::open(store);
-    let other = stage.another();
+    let app = TestApp::open(store);
+    let other = app.another();
     // Four at a time: each payment is registered at one process and reported at the other.
     for first in (0..PAYMENTS).step_by(4) {
         let mut requests = Vec::new();
         for index in first..first + 4 {
             let (payment, order) = (format!("p{index}"), format!("o{index}"));
-            requests.push((&stage.service, register(&registration(&payment, &order))));
+            requests.push((&app.service, register(&registration(&payment, &order))));
             requests.push((&other, callback(&notification(&payment, &order, "completed"))));
         }
         assert_eq!(all_at_once(&requests).values().sum::<usize>(), 8);
     }
     for index in 0..PAYMENTS {
-        stage.assert_order(&format!("o{index}"), "paid", Some(&format!("p{index}")));
+        app.assert_order(&format!("o{index}"), "paid", Some(&format!("p{index}")));
     }
-    let paid = stage.store.events().into_iter().filter(|kind| kind == "order.paid").count();
+    let paid = app.store.events().into_iter().filter(|kind| kind == "order.paid").count();
     assert_eq!(paid, PAYMENTS);
 }
 
 fn the_trail_reads_in_the_order_of_the_decisions(store: Store) {
     const PAYMENTS: usize = 20;
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for index in 0..PAYMENTS {
         let (payment, order) = (format!("p{index}"), format!("o{index}"));
-        stage.expect_payment(&payment, &order);
+        app.expect_payment(&payment, &order);
         let completed = callback(&notification(&payment, &order, "completed"));
-        let requests: Vec<_> = (0..3).map(|_| (&stage.service, completed.clone())).collect();
+        let requests: Vec<_> = (0..3).map(|_| (&app.service, completed.clone())).collect();
         assert_eq!(all_at_once(&requests), counts(&[("completed", 1), ("duplicate", 2)]));
-        assert_eq!(stage.outcomes(&payment), ["completed", "duplicate", "duplicate"]);
+        assert_eq!(app.outcomes(&payment), ["completed", "duplicate", "duplicate"]);
     }
 }

@@ -10,8 +10,8 @@ use simulator::{Connection, Request};
 
 use crate::authentication::{OTHER_SECRET, SECRET, now, signed};
 use crate::metrics::figures;
-use crate::stage::{
-    PAYMENT_KEY, PORTAL_KEY, PROGRAM, Stage, Store, WEBHOOK, assert_problem, assert_settled, callback, folder,
+use crate::test_app::{
+    PAYMENT_KEY, PORTAL_KEY, PROGRAM, Store, TestApp, WEBHOOK, assert_problem, assert_settled, callback, folder,
     notification, register, registration, serve_with,
 };
 
@@ -33,14 +33,14 @@ on_both_stores! {
     the_longest_idle_connection_makes_room_for_a_new_one,
 }
 
-fn connect(stage: &Stage) -> Connection {
-    stage.service.connect().expect("a connection")
+fn connect(app: &TestApp) -> Connection {
+    app.service.connect().expect("a connection")
 }
 
 fn a_connection_serves_many_requests(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    let mut connection = connect(&stage);
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    let mut connection = connect(&app);
     for index in 0..50 {
         let answer = connection.exchange(&callback(&notification("p", "o", "completed"))).expect("an answer");
         assert_settled(&answer, if index == 0 { "completed" } else { "duplicate" });
@@ -50,8 +50,8 @@ fn a_connection_serves_many_requests(store: Store) {
 }
 
 fn a_refused_body_does_not_break_the_next_request(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let post = |key: &str, size: usize| Request::post(WEBHOOK).key(key).json("x".repeat(size));
     let form = |size: usize| {
         Request::post(WEBHOOK).key(PAYMENT_KEY).header("Content-Type", "text/plain").body("x".repeat(size))
@@ -67,23 +67,23 @@ fn a_refused_body_does_not_break_the_next_request(store: Store) {
         (Request::new("PUT", WEBHOOK).json("x".repeat(200_000)), 405),
         (Request::post("/nowhere").json("x".repeat(200_000)), 404),
     ] {
-        let mut connection = connect(&stage);
+        let mut connection = connect(&app);
         let refused = connection.exchange(&request).expect("an answer, however large the body was");
         assert_eq!(refused.status, status);
         if refused.header("connection") == Some("close") {
             connection.closed().expect("a connection that ends after the answer");
-            connection = connect(&stage);
+            connection = connect(&app);
         }
         let next = connection.exchange(&callback(&notification("p", "o", "completed"))).expect("an answer");
         assert_eq!(next.status, 200, "after {status}");
     }
-    stage.assert_order("o", "paid", Some("p"));
+    app.assert_order("o", "paid", Some("p"));
 }
 
 fn requests_may_be_sent_ahead(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    let mut connection = connect(&stage);
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    let mut connection = connect(&app);
     let statuses = ["processing", "failed", "completed", "failed"];
     let requests = statuses.map(|status| callback(&notification("p", "o", status)).bytes());
     connection.send(&requests.concat()).expect("an open connection");
@@ -94,29 +94,29 @@ fn requests_may_be_sent_ahead(store: Store) {
 
 fn a_client_that_hangs_up_is_settled_all_the_same(store: Store) {
     const CLIENTS: usize = 40;
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for index in 0..CLIENTS {
-        stage.expect_payment(&format!("p{index}"), &format!("o{index}"));
+        app.expect_payment(&format!("p{index}"), &format!("o{index}"));
     }
     for index in 0..CLIENTS {
         let request = callback(&notification(&format!("p{index}"), &format!("o{index}"), "completed"));
-        connect(&stage).send(&request.bytes()).expect("an open connection");
+        connect(&app).send(&request.bytes()).expect("an open connection");
     }
-    let settled = stage.service.wait_for_records(CLIENTS, |record| record["outcome"] == "completed");
+    let settled = app.service.wait_for_records(CLIENTS, |record| record["outcome"] == "completed");
     assert_eq!(settled.len(), CLIENTS);
     for index in 0..CLIENTS {
-        stage.assert_order(&format!("o{index}"), "paid", Some(&format!("p{index}")));
+        app.assert_order(&format!("o{index}"), "paid", Some(&format!("p{index}")));
     }
 }
 
 fn a_client_that_hangs_up_while_the_ledger_is_busy_is_settled_all_the_same(store: Store) {
-    let stage = Stage::with(store, &[("RESPONSE_DEADLINE_MS", "60000")]);
+    let app = TestApp::with(store, &[("RESPONSE_DEADLINE_MS", "60000")]);
     for index in 0..6 {
-        stage.expect_payment(&format!("p{index}"), &format!("o{index}"));
+        app.expect_payment(&format!("p{index}"), &format!("o{index}"));
     }
-    let held = stage.store.hold();
+    let held = app.store.hold();
     let send = |index| {
-        let mut connection = connect(&stage);
+        let mut connection = connect(&app);
         let request = callback(&notification(&format!("p{index}"), &format!("o{index}"), "completed"));
         connection.send(&request.bytes()).expect("an open connection");
         connection
@@ -130,39 +130,39 @@ fn a_client_that_hangs_up_while_the_ledger_is_busy_is_settled_all_the_same(store
     }
     thread::sleep(Duration::from_millis(300));
     drop(held);
-    let settled = stage.service.wait_for_records(6, |record| record["outcome"] == "completed");
+    let settled = app.service.wait_for_records(6, |record| record["outcome"] == "completed");
     assert_eq!(settled.len(), 6);
     for index in 0..6 {
-        stage.assert_order(&format!("o{index}"), "paid", Some(&format!("p{index}")));
+        app.assert_order(&format!("o{index}"), "paid", Some(&format!("p{index}")));
     }
 }
 
 fn half_a_request_changes_nothing(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let bytes = callback(&notification("p", "o", "completed")).bytes();
     for length in [10, bytes.len() / 2, bytes.len() - 1] {
-        connect(&stage).send(&bytes[..length]).expect("an open connection");
+        connect(&app).send(&bytes[..length]).expect("an open connection");
     }
-    assert_settled(&stage.callback(&notification("p", "o", "failed")), "failed");
-    stage.assert_order("o", "pending", None);
+    assert_settled(&app.callback(&notification("p", "o", "failed")), "failed");
+    app.assert_order("o", "pending", None);
 }
 
 fn a_body_that_never_comes_is_answered_by_the_deadline(store: Store) {
-    let stage = Stage::with(store, &[("RESPONSE_DEADLINE_MS", "500")]);
-    let mut connection = connect(&stage);
+    let app = TestApp::with(store, &[("RESPONSE_DEADLINE_MS", "500")]);
+    let mut connection = connect(&app);
     let bytes = callback(&notification("p", "o", "completed")).bytes();
     connection.send(&bytes[..bytes.len() - 10]).expect("an open connection");
     assert_problem(&connection.receive().expect("an answer"), 503, "unavailable");
-    assert_eq!(stage.send(&Request::get("/healthz")).status, 200);
+    assert_eq!(app.send(&Request::get("/healthz")).status, 200);
 }
 
 /// The upstream loses a notification whose connection is closed under it, is quiet for seconds at a time, and takes an
 /// answer that nothing was asked for as final.
 fn an_idle_connection_stays_open_for_as_long_as_is_set(store: Store) {
-    let patient = Stage::open(store);
+    let patient = TestApp::open(store);
     patient.expect_payment("p", "o");
-    let impatient = Stage::with(Store::sqlite(), &[("KEEP_ALIVE_S", "1")]);
+    let impatient = TestApp::with(Store::sqlite(), &[("KEEP_ALIVE_S", "1")]);
     let healthy = Request::get("/healthz");
     let mut unused = [&patient, &impatient].map(connect);
     let mut used = [&patient, &impatient].map(connect);
@@ -178,8 +178,8 @@ fn an_idle_connection_stays_open_for_as_long_as_is_set(store: Store) {
 }
 
 fn a_head_that_does_not_end_is_given_up_without_an_answer(store: Store) {
-    let stage = Stage::with(store, &[("KEEP_ALIVE_S", "1")]);
-    let mut connection = connect(&stage);
+    let app = TestApp::with(store, &[("KEEP_ALIVE_S", "1")]);
+    let mut connection = connect(&app);
     connection.send(b"POST /api/payments/webhook HTTP/1.1\r\nX-Slow: ").expect("an open connection");
     let begun = Instant::now();
     while connection.send(b"x").is_ok() {
@@ -190,19 +190,19 @@ fn a_head_that_does_not_end_is_given_up_without_an_answer(store: Store) {
 }
 
 fn a_client_that_does_not_read_its_answers_is_given_up(store: Store) {
-    let stage = Stage::with(store, &[("KEEP_ALIVE_S", "1")]);
-    let mut connection = connect(&stage);
+    let app = TestApp::with(store, &[("KEEP_ALIVE_S", "1")]);
+    let mut connection = connect(&app);
     let page = Request::get("/docs/swagger-ui-bundle.js").bytes();
     for _ in 0..30 {
         connection.send(&page).expect("an open connection");
     }
-    wait_for(&stage, "http_connections", |open| open == 1.0);
+    wait_for(&app, "http_connections", |open| open == 1.0);
 }
 
 /// Proxies offer it with every request. A server may ignore it (RFC 9110, section 7.8).
 fn an_offer_to_upgrade_the_connection_is_ignored(store: Store) {
     let settings = [("WEBHOOK_AUTH", "both"), ("PAYMENT_WEBHOOK_SECRET", SECRET)];
-    let stage = Stage::with(store, &settings);
+    let app = TestApp::with(store, &settings);
     let completed = notification("p", "o", "completed").to_string();
     for (request, status) in [
         (register(&registration("p", "o")), 201),
@@ -216,40 +216,40 @@ fn an_offer_to_upgrade_the_connection_is_ignored(store: Store) {
     ] {
         for upgrade in ["websocket", "h2c"] {
             let request = request.clone().header("Upgrade", upgrade).header("Connection", "Upgrade");
-            let mut connection = connect(&stage);
+            let mut connection = connect(&app);
             let answer = connection.exchange(&request).expect("an answer");
             let again = if status == 201 && upgrade == "h2c" { 200 } else { status };
             assert_eq!((answer.status, answer.header("connection")), (again, Some("close")), "{}", answer.json());
             connection.closed().expect("a connection that ends after the answer");
         }
     }
-    stage.assert_order("o", "paid", Some("p"));
+    app.assert_order("o", "paid", Some("p"));
 }
 
 fn a_body_ends_where_its_framing_says_whatever_is_offered(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let completed = notification("p", "o", "completed").to_string();
     let head = format!("POST {WEBHOOK} HTTP/1.1\r\nHost: x\r\nX-API-Key: {PAYMENT_KEY}\r\nUpgrade: websocket\r\n");
     let head = format!("{head}Content-Type: application/json\r\n");
     let sized = format!("{head}Content-Length: {}\r\n\r\n{completed}POST /api", completed.len());
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{completed}\r\n0\r\n\r\n", completed.len());
     for (bytes, outcome) in [(sized, "completed"), (chunked, "duplicate")] {
-        assert_settled(&stage.service.replay(bytes.as_bytes()).expect("an answer"), outcome);
+        assert_settled(&app.service.replay(bytes.as_bytes()).expect("an answer"), outcome);
     }
 }
 
 fn a_body_whose_chunks_are_malformed_is_refused_at_once(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for (target, key) in [(WEBHOOK, PAYMENT_KEY), ("/api/payments", PORTAL_KEY)] {
         let head = format!(
             "POST {target} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Type: application/json\r\n\
              Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n"
         );
         for malformed in ["zz\r\n", "-1\r\n", "11111111111111111\r\n", "2\r\n{}}}\r\n", "\r\n"] {
-            let at_once = stage.service.replay(format!("{head}{malformed}").as_bytes());
+            let at_once = app.service.replay(format!("{head}{malformed}").as_bytes());
             assert_problem(&at_once.expect("an answer"), 400, "invalid_payload");
-            let mut connection = connect(&stage);
+            let mut connection = connect(&app);
             connection.send(head.as_bytes()).expect("an open connection");
             thread::sleep(Duration::from_millis(50));
             connection.send(malformed.as_bytes()).expect("an open connection");
@@ -260,7 +260,7 @@ fn a_body_whose_chunks_are_malformed_is_refused_at_once(store: Store) {
 }
 
 fn what_the_http_library_refuses_by_itself_is_logged_and_counted(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let large = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(140_000));
     for (bytes, status) in [
         ("GET / HTTP/1.1\r\n\r\n", 400),
@@ -268,16 +268,16 @@ fn what_the_http_library_refuses_by_itself_is_logged_and_counted(store: Store) {
         ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (&large, 431),
     ] {
-        let answer = stage.service.replay(bytes.as_bytes()).expect("an answer");
+        let answer = app.service.replay(bytes.as_bytes()).expect("an answer");
         assert_eq!((answer.status, answer.header("connection"), &*answer.body), (status, Some("close"), &b""[..]));
     }
     let refused = |record: &Value| record["message"] == "request refused: its head cannot be read";
-    let records = stage.service.wait_for_records(4, refused);
+    let records = app.service.wait_for_records(4, refused);
     let mut statuses: Vec<_> = records.iter().map(|record| record["http_status"].as_u64()).collect();
     // Each is logged by the thread of its connection, after the answer.
     statuses.sort_unstable();
     assert_eq!(statuses, [400, 400, 400, 431].map(Some));
-    let figures = figures(&stage);
+    let figures = figures(&app);
     let count = |status| {
         let labels = format!("{{method=\"other\",route=\"none\",status=\"{status}\"}}");
         figures.get(&format!("payment_callback_http_requests_total{labels}")).copied()
@@ -293,17 +293,17 @@ fn the_longest_idle_connection_makes_room_for_a_new_one(store: Store) {
     let script = format!("#!/bin/sh\nulimit -S -n 64 && ulimit -H -n {FILES} && exec '{PROGRAM}' \"$@\"\n");
     fs::write(&program, script).expect("a script");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("a script that runs");
-    let stage = Stage { service: serve_with(&program, &store.url(), &[]), store };
-    stage.expect_payment("p", "o");
-    let limit = figures(&stage)["payment_callback_http_connections_limit"];
+    let app = TestApp { service: serve_with(&program, &store.url(), &[]), store };
+    app.expect_payment("p", "o");
+    let limit = figures(&app)["payment_callback_http_connections_limit"];
     assert!(limit >= 64.0, "more than the soft limit alone would leave: {limit}");
 
-    let mut idle: Vec<_> = (0..FILES).map(|_| connect(&stage)).collect();
-    assert_settled(&stage.callback(&notification("p", "o", "completed")), "completed");
+    let mut idle: Vec<_> = (0..FILES).map(|_| connect(&app)).collect();
+    assert_settled(&app.callback(&notification("p", "o", "completed")), "completed");
     let mut newest = idle.pop().expect("a connection");
     assert_eq!(newest.exchange(&Request::get("/healthz")).expect("an answer").status, 200);
     idle.remove(0).closed().expect("a connection that ends without a word");
-    let figures = figures(&stage);
+    let figures = figures(&app);
     assert!(figures["payment_callback_http_connections"] <= limit + 1.0, "{figures:#?}");
     let closed = figures["payment_callback_http_connections_closed_for_room_total"];
     assert!(closed >= FILES as f64 - limit, "{closed}");
@@ -311,9 +311,9 @@ fn the_longest_idle_connection_makes_room_for_a_new_one(store: Store) {
 
 /// Waits until this figure is as it should be.
 #[track_caller]
-fn wait_for(stage: &Stage, name: &str, right: impl Fn(f64) -> bool) {
+fn wait_for(app: &TestApp, name: &str, right: impl Fn(f64) -> bool) {
     let begun = Instant::now();
-    while !right(figures(stage)[&format!("payment_callback_{name}")]) {
+    while !right(figures(app)[&format!("payment_callback_{name}")]) {
         assert!(begun.elapsed() < Duration::from_secs(30), "{name} is not as it should be");
         thread::sleep(Duration::from_millis(100));
     }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use simulator::Request;
 
 use crate::servers::Server;
-use crate::stage::{Watched, assert_problem, callback, command, folder, notification, register, registration, serve};
+use crate::test_app::{
+    Watched, assert_problem, callback, command, folder, notification, register, registration, serve,
+};
 
 /// How soon callbacks are settled after a promotion.
 const AGAIN_WITHIN: Duration = Duration::from_secs(5);

@@ -15,7 +15,7 @@ use rustix::{
 };
 use simulator::Request;
 
-use crate::stage::{
+use crate::test_app::{
     PORTAL_KEY, Watched, assert_problem, assert_settled, callback, folder, notification, register, registration, serve,
 };
 

@@ -7,7 +7,7 @@ use diesel::PgConnection;
 use diesel::connection::SimpleConnection as _;
 use simulator::Response;
 
-use crate::stage::{Stage, Store, assert_problem, assert_settled, callback, notification, partial_refund};
+use crate::test_app::{Store, TestApp, assert_problem, assert_settled, callback, notification, partial_refund};
 
 const HELD: usize = 40;
 const SENDERS: usize = 8;
@@ -21,36 +21,36 @@ const PAYMENTS: &str = "SELECT FROM external_payments WHERE payment_id LIKE 'hel
 const ORDERS: &str = "SELECT FROM orders WHERE order_id LIKE 'held%' FOR UPDATE";
 
 /// The service with payments whose rows will be held, and others that are completed.
-fn open() -> Stage {
-    let stage = Stage::with(Store::postgres(), &[DEADLINE]);
+fn open() -> TestApp {
+    let app = TestApp::with(Store::postgres(), &[DEADLINE]);
     for index in 0..HELD {
-        stage.expect_payment(&format!("held{index}"), &format!("held{index}"));
+        app.expect_payment(&format!("held{index}"), &format!("held{index}"));
     }
     for sender in 0..SENDERS {
-        stage.expect_payment(&format!("p{sender}"), &format!("o{sender}"));
+        app.expect_payment(&format!("p{sender}"), &format!("o{sender}"));
         assert_settled(
-            &stage.callback(&notification(&format!("p{sender}"), &format!("o{sender}"), "completed")),
+            &app.callback(&notification(&format!("p{sender}"), &format!("o{sender}"), "completed")),
             "completed",
         );
     }
-    stage
+    app
 }
 
 /// Another session that holds what this query locks, until it goes.
-fn hold(stage: &Stage, query: &str) -> PgConnection {
-    let Store::Postgres(database) = &stage.store else { panic!("rows are locked in PostgreSQL alone") };
+fn hold(app: &TestApp, query: &str) -> PgConnection {
+    let Store::Postgres(database) = &app.store else { panic!("rows are locked in PostgreSQL alone") };
     let mut connection = database.connect();
     connection.batch_execute(&format!("BEGIN; {query}")).expect("locks");
     connection
 }
 
 /// Sends partial refunds of the payments that are free, over several connections; says how long that took.
-fn load(stage: &Stage, minute: usize) -> Duration {
+fn load(app: &TestApp, minute: usize) -> Duration {
     let begun = Instant::now();
     thread::scope(|scope| {
         for sender in 0..SENDERS {
             scope.spawn(move || {
-                let mut connection = stage.service.connect().expect("a connection");
+                let mut connection = app.service.connect().expect("a connection");
                 for index in 0..EACH {
                     let sent_at = format!("2025-01-06T12:{minute:02}:00.{index:03}Z");
                     let refund = partial_refund(&format!("p{sender}"), &format!("o{sender}"), &sent_at);
@@ -64,11 +64,11 @@ fn load(stage: &Stage, minute: usize) -> Duration {
 }
 
 /// Completes all payments that are held, each over a connection of its own.
-fn complete_held(stage: &Stage) -> Vec<(Response, Duration)> {
+fn complete_held(app: &TestApp) -> Vec<(Response, Duration)> {
     thread::scope(|scope| {
         let complete = |index: usize| {
             let body = notification(&format!("held{index}"), &format!("held{index}"), "completed");
-            let mut connection = stage.service.connect().expect("a connection");
+            let mut connection = app.service.connect().expect("a connection");
             let asked = Instant::now();
             (connection.exchange(&callback(&body)).expect("an answer"), asked.elapsed())
         };
@@ -78,13 +78,13 @@ fn complete_held(stage: &Stage) -> Vec<(Response, Duration)> {
 }
 
 fn rows_that_are_held_delay_nothing_else(query: &str) {
-    let stage = open();
-    let unhindered = load(&stage, 0);
-    let held = hold(&stage, query);
+    let app = open();
+    let unhindered = load(&app, 0);
+    let held = hold(&app, query);
     thread::scope(|scope| {
-        let completing = scope.spawn(|| complete_held(&stage));
+        let completing = scope.spawn(|| complete_held(&app));
         thread::sleep(Duration::from_millis(100));
-        let hindered = load(&stage, 1);
+        let hindered = load(&app, 1);
         assert!(hindered < 3 * unhindered + Duration::from_secs(1), "{hindered:?} instead of {unhindered:?}");
         for (answer, took) in completing.join().expect("no panic") {
             assert_problem(&answer, 503, "unavailable");
@@ -92,9 +92,9 @@ fn rows_that_are_held_delay_nothing_else(query: &str) {
         }
     });
     // What was given up was not stored.
-    assert!(stage.outcomes("held0").is_empty());
+    assert!(app.outcomes("held0").is_empty());
     drop(held);
-    for (answer, _) in complete_held(&stage) {
+    for (answer, _) in complete_held(&app) {
         assert_settled(&answer, "completed");
     }
 }
@@ -112,10 +112,10 @@ fn orders_that_are_held_delay_nothing_else() {
 #[test]
 fn what_is_held_settles_when_it_is_released_in_time() {
     for query in [PAYMENTS, ORDERS] {
-        let stage = open();
-        let held = hold(&stage, query);
+        let app = open();
+        let held = hold(&app, query);
         thread::scope(|scope| {
-            let completing = scope.spawn(|| complete_held(&stage));
+            let completing = scope.spawn(|| complete_held(&app));
             thread::sleep(Duration::from_millis(600));
             drop(held);
             for (answer, _) in completing.join().expect("no panic") {

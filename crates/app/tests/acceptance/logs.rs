@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use simulator::Request;
 
 use crate::authentication::{OTHER_SECRET, SECRET, now, signed};
-use crate::stage::{
-    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, callback, names, notification, partial_refund,
+use crate::test_app::{
+    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Store, TestApp, WEBHOOK, callback, names, notification, partial_refund,
     register, registration, with, word,
 };
 
@@ -27,13 +27,13 @@ on_both_stores! {
 }
 
 fn every_line_is_a_record(store: Store) {
-    let mut stage = Stage::with(store, &[("LOG_LEVEL", "debug"), ("SERVICE_NAME", "callbacks_1-a")]);
-    stage.expect_payment("p", "o");
-    stage.callback(&notification("p", "o", "completed"));
-    stage.callback(&json!({ "status": "a\nb" }));
-    stage.get(PORTAL_KEY, "/api/orders/a%0Ab");
-    assert_eq!(stage.service.stop().expect("an end").code, Some(0));
-    let (lines, records) = (stage.service.lines(), stage.service.records());
+    let mut app = TestApp::with(store, &[("LOG_LEVEL", "debug"), ("SERVICE_NAME", "callbacks_1-a")]);
+    app.expect_payment("p", "o");
+    app.callback(&notification("p", "o", "completed"));
+    app.callback(&json!({ "status": "a\nb" }));
+    app.get(PORTAL_KEY, "/api/orders/a%0Ab");
+    assert_eq!(app.service.stop().expect("an end").code, Some(0));
+    let (lines, records) = (app.service.lines(), app.service.records());
     assert_eq!(lines.len(), records.len(), "{lines:#?}");
     for record in &records {
         assert_eq!(record["service"], "callbacks_1-a");
@@ -48,15 +48,15 @@ fn every_line_is_a_record(store: Store) {
 }
 
 fn all_records_of_a_request_bear_its_id(store: Store) {
-    let stage = Stage::with(store, &[("LOG_LEVEL", "debug")]);
-    stage.callback(&notification("p", "o", "completed"));
+    let app = TestApp::with(store, &[("LOG_LEVEL", "debug")]);
+    app.callback(&notification("p", "o", "completed"));
     let traced = |id: &str, request: Request, message: &str| {
-        let answer = stage.send(&request.header("X-Request-Id", id));
+        let answer = app.send(&request.header("X-Request-Id", id));
         assert_eq!(answer.header("x-request-id"), Some(id));
         let answered = |record: &Value| record["correlation_id"] == id && record["http_status"] == answer.status;
-        let answered = stage.service.wait_for_records(1, answered);
+        let answered = app.service.wait_for_records(1, answered);
         assert!(answered[0]["duration_ms"].is_number(), "{answered:#?}");
-        let mut records = stage.service.records();
+        let mut records = app.service.records();
         records.retain(|record| record["correlation_id"] == id);
         assert!(records.iter().any(|record| record["message"] == message), "{records:#?}");
     };
@@ -71,12 +71,12 @@ fn all_records_of_a_request_bear_its_id(store: Store) {
     traced("invalid", callback(&json!({})), "notification could not be understood");
     traced("cancelling", Request::post("/api/orders/o/cancel").key(PORTAL_KEY), "cancellation");
     // What waited for its payment is settled in the request that registered it.
-    let applied = stage.service.wait_for_records(1, |record| record["outcome"] == "completed");
+    let applied = app.service.wait_for_records(1, |record| record["outcome"] == "completed");
     assert_eq!(applied[0]["correlation_id"], "registering");
 
     let started = ["starting", "migration applied", "listening"];
     let of_no_request = |record: &&Value| record["correlation_id"].is_null();
-    let records = stage.service.records();
+    let records = app.service.records();
     let mut others: Vec<_> =
         records.iter().filter(of_no_request).filter_map(|record| record["message"].as_str()).collect();
     others.dedup();
@@ -91,22 +91,22 @@ fn nothing_secret_and_nothing_about_a_customer_is_logged(store: Store) {
         ("OPERATOR_API_KEY", "marked-operator-key,the-key-of-an-operator"),
         ("PAYMENT_WEBHOOK_SECRET", "whsec_bWFya2VkbWFya2VkbWFya2VkbWFya2VkbWFya2Vk"),
     ];
-    let mut stage = Stage::with(store, &settings);
+    let mut app = TestApp::with(store, &settings);
     let marked = json!({
         "email": "marked@example.invalid", "title": "marked", "redirectUrl": "https://marked.example/marked",
         "userId": "marked", "invoiceNumber": "marked",
         "metadata": { "customer": "marked", "providerTransactionId": 17, "marked": { "marked": "marked" } },
     });
-    stage.register(&with(registration("p", "o"), marked.clone()));
-    stage.register(&with(registration("", "o"), marked.clone()));
+    app.register(&with(registration("p", "o"), marked.clone()));
+    app.register(&with(registration("", "o"), marked.clone()));
     for status in ["failed", "completed", "marked"] {
-        stage.callback(&with(notification("p", "o", status), marked.clone()));
+        app.callback(&with(notification("p", "o", status), marked.clone()));
     }
     for name in ["event", "timestamp", "amount", "currency", "metadata", "marked"] {
-        stage.callback(&with(notification("p", "o", "completed"), json!({ name: "marked" })));
+        app.callback(&with(notification("p", "o", "completed"), json!({ name: "marked" })));
     }
     for body in ["marked", "{\"marked\":marked}", "{\"marked\":1,\"marked\":1}", "{\"a\":\"marked"] {
-        stage.send(&Request::post(WEBHOOK).key(PAYMENT_KEY).json(body));
+        app.send(&Request::post(WEBHOOK).key(PAYMENT_KEY).json(body));
     }
     for request in [
         Request::post(WEBHOOK).key("marked").json("marked"),
@@ -119,10 +119,10 @@ fn nothing_secret_and_nothing_about_a_customer_is_logged(store: Store) {
         Request::post(WEBHOOK).key(PAYMENT_KEY).header("Content-Type", "text/marked").body("marked"),
         Request::post(WEBHOOK).key(PAYMENT_KEY).header("X-Request-Id", "marked marked").json("marked"),
     ] {
-        stage.send(&request);
+        app.send(&request);
     }
-    assert_eq!(stage.service.stop().expect("an end").code, Some(0));
-    let lines = stage.service.lines();
+    assert_eq!(app.service.stop().expect("an end").code, Some(0));
+    let lines = app.service.lines();
     assert!(lines.iter().any(|line| line.contains("notification settled")));
     let telling: Vec<_> = lines.iter().filter(|line| line.contains("marked") || line.contains("bWFya2Vk")).collect();
     assert!(telling.is_empty(), "{telling:#?}");
@@ -130,28 +130,28 @@ fn nothing_secret_and_nothing_about_a_customer_is_logged(store: Store) {
 }
 
 fn the_level_decides_what_is_logged(store: Store) {
-    let levels = |stage: &mut Stage| {
-        stage.expect_payment("p", "o");
-        stage.callback(&notification("p", "o", "completed"));
-        stage.callback(&json!({}));
-        assert_eq!(stage.service.stop().expect("an end").code, Some(0));
-        let mut levels: Vec<_> = stage.service.records().iter().map(|record| record["level"].to_string()).collect();
+    let levels = |app: &mut TestApp| {
+        app.expect_payment("p", "o");
+        app.callback(&notification("p", "o", "completed"));
+        app.callback(&json!({}));
+        assert_eq!(app.service.stop().expect("an end").code, Some(0));
+        let mut levels: Vec<_> = app.service.records().iter().map(|record| record["level"].to_string()).collect();
         levels.sort();
         levels.dedup();
         levels
     };
-    let mut stage = Stage::with(store, &[("LOG_LEVEL", "")]);
-    assert_eq!(levels(&mut stage), ["\"info\"", "\"warn\""]);
+    let mut app = TestApp::with(store, &[("LOG_LEVEL", "")]);
+    assert_eq!(levels(&mut app), ["\"info\"", "\"warn\""]);
 }
 
 /// What one request has written: each record's level and message, and the records themselves.
-fn written_by(stage: &Stage, request: &Request) -> (String, Vec<Value>) {
+fn written_by(app: &TestApp, request: &Request) -> (String, Vec<Value>) {
     static REQUESTS: AtomicUsize = AtomicUsize::new(1);
     let id = format!("request-{}", REQUESTS.fetch_add(1, Ordering::Relaxed));
-    stage.send(&request.clone().header("X-Request-Id", &id));
+    app.send(&request.clone().header("X-Request-Id", &id));
     let of_request = |record: &Value| record["correlation_id"] == *id;
-    let _ = stage.service.wait_for_records(1, |record| of_request(record) && record["message"] == "answered");
-    let mut records = stage.service.records();
+    let _ = app.service.wait_for_records(1, |record| of_request(record) && record["message"] == "answered");
+    let mut records = app.service.records();
     records.retain(of_request);
     let line = |record: &Value| format!("{} {}\n", word(&record["level"]), word(&record["message"]));
     (records.iter().map(line).collect(), records)
@@ -164,11 +164,11 @@ debug payload valid
 ";
 
 fn each_step_of_a_callback_is_logged_once_and_in_its_order(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for payment in ["p", "rival"] {
-        stage.expect_payment(payment, "o");
+        app.expect_payment(payment, "o");
     }
-    stage.register(&with(registration("card", "o2"), json!({ "paymentMethod": "card" })));
+    app.register(&with(registration("card", "o2"), json!({ "paymentMethod": "card" })));
     let moved = "debug payment found\ndebug idempotency checked\ndebug payment status updated\n";
     let record = "debug method record updated\n";
     let paid = "debug payment.pay() completed the payment\ndebug order.pay() paid the order\n";
@@ -214,7 +214,7 @@ fn each_step_of_a_callback_is_logged_once_and_in_its_order(store: Store) {
                 .to_owned(),
         ),
     ] {
-        let (steps_written, records) = written_by(&stage, &callback(&body));
+        let (steps_written, records) = written_by(&app, &callback(&body));
         assert_eq!(steps_written, steps, "{body}");
         let named = |record: &&Value| record["payment_id"] == body["paymentId"];
         assert_eq!(
@@ -223,10 +223,10 @@ fn each_step_of_a_callback_is_logged_once_and_in_its_order(store: Store) {
             "all others name their payment: {records:#?}"
         );
     }
-    let (steps, _) = written_by(&stage, &Request::post(WEBHOOK).key("wrong").json("{}"));
+    let (steps, _) = written_by(&app, &Request::post(WEBHOOK).key("wrong").json("{}"));
     assert_eq!(steps, "debug callback received\nwarn authentication failed\nwarn answered\n");
 
-    let settled = stage.service.wait_for_records(1, |record| {
+    let settled = app.service.wait_for_records(1, |record| {
         record["message"] == "notification settled" && record["previous_status"] == "failed"
     });
     let stable = [
@@ -252,10 +252,10 @@ fn each_step_of_a_callback_is_logged_once_and_in_its_order(store: Store) {
 }
 
 fn a_callback_that_cannot_be_settled_is_logged_with_its_payment_its_order_and_the_error(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    stage.store.execute("UPDATE external_payments SET method = 'barter'");
-    let (steps, records) = written_by(&stage, &callback(&notification("p", "o", "completed")));
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    app.store.execute("UPDATE external_payments SET method = 'barter'");
+    let (steps, records) = written_by(&app, &callback(&notification("p", "o", "completed")));
     assert_eq!(steps, format!("{ADMITTED}error not carried out\nerror answered\n"));
     let failure = &records[3];
     assert_eq!((&failure["payment_id"], &failure["order_id"]), (&json!("p"), &json!("o")));
@@ -264,13 +264,13 @@ fn a_callback_that_cannot_be_settled_is_logged_with_its_payment_its_order_and_th
 }
 
 fn what_is_not_a_callback_is_logged_too(store: Store) {
-    let stage = Stage::open(store);
-    stage.callback(&notification("p", "o", "completed"));
+    let app = TestApp::open(store);
+    app.callback(&notification("p", "o", "completed"));
     let by_portal = |target: &str| Request::post(target).key(PORTAL_KEY);
     let applied = "debug payment found\ndebug idempotency checked\ndebug payment status updated\n\
                    debug method record updated\ndebug payment.pay() completed the payment\n\
                    debug order.pay() paid the order\ninfo notification settled\n";
-    let replay = format!("/api/deliveries/{}/replay", word(&stage.deliveries("")[0]["deliveryId"]));
+    let replay = format!("/api/deliveries/{}/replay", word(&app.deliveries("")[0]["deliveryId"]));
     let tried = Request::post(&format!("{replay}?dryRun=true")).key(OPERATOR_KEY);
     for (request, steps) in [
         (tried.clone(), "info replay tried; nothing changed\ninfo answered\n".to_owned()),
@@ -288,19 +288,19 @@ fn what_is_not_a_callback_is_logged_too(store: Store) {
         (Request::get("/api/orders/o").key(PORTAL_KEY), "info answered\n".to_owned()),
         (Request::get("/api/orders/unknown").key(PORTAL_KEY), "warn answered\n".to_owned()),
     ] {
-        let (written, records) = written_by(&stage, &request);
+        let (written, records) = written_by(&app, &request);
         assert_eq!(written, format!("debug authentication succeeded\n{steps}"), "{request:?}");
         let timed = |record: &&Value| record["duration_ms"].is_number();
         assert!(records.iter().filter(timed).count() >= 1, "{records:#?}");
     }
     for probe in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(written_by(&stage, &Request::get(probe)).0, "debug answered\n", "{probe} is asked for all the time");
+        assert_eq!(written_by(&app, &Request::get(probe)).0, "debug answered\n", "{probe} is asked for all the time");
     }
 }
 
 /// The records of these messages that a request has written, without what differs each time.
-fn said(stage: &Stage, request: &Request, messages: &[&str]) -> Value {
-    let (_, records) = written_by(stage, request);
+fn said(app: &TestApp, request: &Request, messages: &[&str]) -> Value {
+    let (_, records) = written_by(app, request);
     let wanted = |record: &&Value| messages.contains(&&*word(&record["message"]));
     let mut records: Vec<Value> = records.iter().filter(wanted).cloned().collect();
     for record in &mut records {
@@ -319,8 +319,8 @@ fn said(stage: &Stage, request: &Request, messages: &[&str]) -> Value {
 }
 
 fn the_records_say_what_happened(store: Store) {
-    let stage = Stage::open(store);
-    let registering = said(&stage, &register(&registration("p", "o")), &["registration", "answered"]);
+    let app = TestApp::open(store);
+    let registering = said(&app, &register(&registration("p", "o")), &["registration", "answered"]);
     assert_eq!(
         registering,
         json!([
@@ -344,7 +344,7 @@ fn the_records_say_what_happened(store: Store) {
         record["order_id"] = "o".into();
         record
     };
-    let completing = said(&stage, &callback(&notification("p", "o", "completed")), &steps);
+    let completing = said(&app, &callback(&notification("p", "o", "completed")), &steps);
     let moved = json!({ "level": "debug", "previous_status": "pending", "new_status": "completed" });
     assert_eq!(
         completing,
@@ -367,7 +367,7 @@ fn the_records_say_what_happened(store: Store) {
             "outcome": outcome, "previous_status": "completed", "new_status": "completed", "key_name": "k-",
         }));
         assert_eq!(
-            said(&stage, &callback(&by_paypal), &["idempotency checked", differs, "notification settled"]),
+            said(&app, &callback(&by_paypal), &["idempotency checked", differs, "notification settled"]),
             json!([
                 named(json!({ "level": "debug", "message": "idempotency checked", "finding": finding })),
                 with(entry.clone(), json!({ "level": "warn", "message": differs, "registered_method": "webpay" })),
@@ -376,12 +376,12 @@ fn the_records_say_what_happened(store: Store) {
         );
     }
     let unapplied = {
-        stage.expect_payment("rival", "o");
+        app.expect_payment("rival", "o");
         let request = callback(&notification("rival", "o", "completed"));
-        said(&stage, &request, &["order.pay() did not pay the order"])
+        said(&app, &request, &["order.pay() did not pay the order"])
     };
     assert_eq!(unapplied[0]["reason"], "order_paid");
-    let invalid = said(&stage, &callback(&json!({ "paymentId": "p", "status": 1 })), &["payload invalid", "answered"]);
+    let invalid = said(&app, &callback(&json!({ "paymentId": "p", "status": 1 })), &["payload invalid", "answered"]);
     for record in invalid.as_array().expect("records") {
         let reason = word(&record["reason"]);
         assert!(reason.contains("status: must be a string; ") && reason.contains("orderId: is missing"), "{record}");
@@ -389,7 +389,7 @@ fn the_records_say_what_happened(store: Store) {
     assert_eq!((&invalid[1]["code"], &invalid[1]["http_status"]), (&json!("invalid_payload"), &json!(400)));
     let cancelling = Request::post("/api/orders/o/cancel").key(PORTAL_KEY);
     assert_eq!(
-        said(&stage, &cancelling, &["cancellation", "answered"]),
+        said(&app, &cancelling, &["cancellation", "answered"]),
         json!([
             { "level": "info", "message": "cancellation", "order_id": "o", "outcome": "paid", "key_name": "k-" },
             {
@@ -398,20 +398,20 @@ fn the_records_say_what_happened(store: Store) {
             },
         ])
     );
-    let again = word(&stage.deliveries("?outcome=duplicate")[0]["deliveryId"]);
+    let again = word(&app.deliveries("?outcome=duplicate")[0]["deliveryId"]);
     let replay = Request::post(&format!("/api/deliveries/{again}/replay?dryRun=true")).key(OPERATOR_KEY);
     assert_eq!(
-        said(&stage, &replay, &["replay tried; nothing changed"])[0]["key_name"],
+        said(&app, &replay, &["replay tried; nothing changed"])[0]["key_name"],
         "k-",
         "it says who has tried it"
     );
-    let (_, records) = written_by(&stage, &replay);
+    let (_, records) = written_by(&app, &replay);
     assert!(records.iter().any(|record| record["replayed_delivery_id"] == *again), "{records:#?}");
 }
 
 fn who_is_refused_and_who_is_admitted_is_logged_for_every_group_of_callers(store: Store) {
     let settings = [("WEBHOOK_AUTH", "signature"), ("PAYMENT_WEBHOOK_SECRET", SECRET)];
-    let stage = Stage::with(store, &settings);
+    let app = TestApp::with(store, &settings);
     let body = notification("p", "o", "completed").to_string();
     for (request, message) in [
         (signed(&body, SECRET, now()), "authentication succeeded"),
@@ -421,7 +421,7 @@ fn who_is_refused_and_who_is_admitted_is_logged_for_every_group_of_callers(store
         (Request::get("/api/deliveries"), "authentication failed"),
         (Request::get("/api/deliveries").key(OPERATOR_KEY), "authentication succeeded"),
     ] {
-        let (written, records) = written_by(&stage, &request);
+        let (written, records) = written_by(&app, &request);
         let said: Vec<_> = records.iter().filter(|record| record["message"] == message).collect();
         assert_eq!(said.len(), 1, "{written}");
         let detail = if message == "authentication failed" { "reason" } else { "key_name" };
@@ -430,57 +430,63 @@ fn who_is_refused_and_who_is_admitted_is_logged_for_every_group_of_callers(store
 }
 
 fn an_answer_by_the_deadline_is_logged_and_what_came_of_the_callback_too(store: Store) {
-    let stage = Stage::with(store, &[("RESPONSE_DEADLINE_MS", "200")]);
-    stage.expect_payment("p", "o");
-    let held = stage.store.hold();
+    let app = TestApp::with(store, &[("RESPONSE_DEADLINE_MS", "200")]);
+    app.expect_payment("p", "o");
+    let held = app.store.hold();
     let request = callback(&notification("p", "o", "completed")).header("X-Request-Id", "late");
-    assert_eq!(stage.send(&request).status, 503);
+    assert_eq!(app.send(&request).status, 503);
     let of_request = |record: &Value, message: &str| record["correlation_id"] == "late" && record["message"] == message;
-    let answered = stage.service.wait_for_records(1, |record| of_request(record, "answered"));
+    let answered = app.service.wait_for_records(1, |record| of_request(record, "answered"));
     assert_eq!((&answered[0]["level"], &answered[0]["http_status"]), (&json!("error"), &json!(503)));
     drop(held);
     let ended = |record: &Value| of_request(record, "notification settled") || of_request(record, "not carried out");
-    assert_eq!(stage.service.wait_for_records(1, ended)[0]["payment_id"], "p");
+    assert_eq!(app.service.wait_for_records(1, ended)[0]["payment_id"], "p");
     let refused = Request::post("/api/orders/o/cancel").key(PORTAL_KEY).header("X-Request-Id", "held-up");
-    let held = stage.store.hold();
-    assert_eq!(stage.send(&refused).status, 503);
+    let held = app.store.hold();
+    assert_eq!(app.send(&refused).status, 503);
     let failure = |record: &Value| record["correlation_id"] == "held-up" && record["message"] == "not carried out";
-    let failure = &stage.service.wait_for_records(1, failure)[0];
+    let failure = &app.service.wait_for_records(1, failure)[0];
     assert_eq!(failure["order_id"], "o");
     assert!(!word(&failure["error"]).is_empty());
     drop(held);
 }
 
 fn a_caller_who_has_gone_is_noted(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    let held = stage.store.hold();
-    let mut connection = stage.service.connect().expect("a connection");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    let held = app.store.hold();
+    let mut connection = app.service.connect().expect("a connection");
     let request = callback(&notification("p", "o", "completed")).header("X-Request-Id", "hasty");
     connection.send(&request.bytes()).expect("a request that is sent");
     let valid = |record: &Value| record["correlation_id"] == "hasty" && record["message"] == "payload valid";
-    let _ = stage.service.wait_for_records(1, valid);
+    let _ = app.service.wait_for_records(1, valid);
     connection.reset().expect("a connection that is reset");
     let gone = |record: &Value| record["message"] == "not answered: the caller has gone";
-    let gone = &stage.service.wait_for_records(1, gone)[0];
+    let gone = &app.service.wait_for_records(1, gone)[0];
     assert_eq!((&gone["correlation_id"], &gone["route"]), (&json!("hasty"), &json!(WEBHOOK)));
     drop(held);
     let settled = |record: &Value| record["correlation_id"] == "hasty" && record["message"] == "notification settled";
-    let _ = stage.service.wait_for_records(1, settled);
-    stage.assert_order("o", "paid", Some("p"));
+    let _ = app.service.wait_for_records(1, settled);
+    app.assert_order("o", "paid", Some("p"));
 }
 
 /// The page on the log lists every message that these tests see, and the code no other.
 #[test]
 fn every_message_is_documented() {
     let page = include_str!("../../../../docs/logging.md");
-    let journal = include_str!("../../../adapters-http/src/journal.rs");
-    let serve = include_str!("../../src/commands/serve.rs");
-    let settings = include_str!("../../src/settings.rs");
+    let sources = [
+        include_str!("../../../adapters-http/src/request_log.rs"),
+        include_str!("../../../telemetry/src/records.rs"),
+        include_str!("../../src/commands/serve.rs"),
+        include_str!("../../src/settings/keys.rs"),
+        include_str!("../../src/settings/logging.rs"),
+    ];
     let mut messages = 0;
-    for call in [journal, serve, settings].iter().flat_map(|source| source.split("!(").skip(1)) {
+    for call in sources.iter().flat_map(|source| source.split("!(").skip(1)) {
         let call = call.trim_start();
-        let Some(rest) = ["self.log, \"", "log, \""].iter().find_map(|start| call.strip_prefix(start)) else {
+        let Some(rest) =
+            ["self.log, \"", "log, \"", "correlated, \""].iter().find_map(|start| call.strip_prefix(start))
+        else {
             continue;
         };
         let message = rest.split('"').next().expect("the end of a text");

@@ -10,7 +10,7 @@ macro_rules! on_both_stores {
             $(
                 #[test]
                 fn $fact() {
-                    super::$fact($crate::stage::Store::sqlite());
+                    super::$fact($crate::test_app::Store::sqlite());
                 }
             )*
         }
@@ -19,7 +19,7 @@ macro_rules! on_both_stores {
             $(
                 #[test]
                 fn $fact() {
-                    super::$fact($crate::stage::Store::postgres());
+                    super::$fact($crate::test_app::Store::postgres());
                 }
             )*
         }
@@ -28,6 +28,7 @@ macro_rules! on_both_stores {
 
 mod answers;
 mod authentication;
+mod background;
 mod central_logging;
 mod commands;
 mod concurrency;
@@ -43,6 +44,7 @@ mod openapi;
 mod outages;
 mod payloads;
 mod pooling;
+mod printed;
 mod readiness;
 mod reading;
 mod recorded;
@@ -51,6 +53,6 @@ mod roles;
 mod rule;
 mod sending;
 mod servers;
-mod stage;
 mod starting;
 mod stopping;
+mod test_app;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use simulator::Request;
 
-use crate::stage::{
-    PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, callback, notification, partial_refund, registration, word,
+use crate::test_app::{
+    PAYMENT_KEY, PORTAL_KEY, Store, TestApp, WEBHOOK, callback, notification, partial_refund, registration, word,
 };
 
 on_both_stores! {
@@ -26,8 +26,8 @@ on_both_stores! {
 pub(crate) type Figures = BTreeMap<String, f64>;
 
 #[track_caller]
-pub(crate) fn figures(stage: &Stage) -> Figures {
-    let response = stage.send(&Request::get("/metrics"));
+pub(crate) fn figures(app: &TestApp) -> Figures {
+    let response = app.send(&Request::get("/metrics"));
     assert_eq!((response.status, response.header("content-type")), (200, Some("text/plain; version=0.0.4")));
     let text = String::from_utf8(response.body).expect("UTF-8");
     let figure = |line: &str| {
@@ -46,17 +46,17 @@ fn assert_figures(figures: &Figures, expected: &[(&str, f64)]) {
 }
 
 fn answers_and_outcomes_are_counted(store: Store) {
-    let stage = Stage::open(store);
-    stage.callback(&notification("p", "o", "failed"));
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.callback(&notification("p", "o", "failed"));
+    app.expect_payment("p", "o");
     for status in ["completed", "completed", "failed"] {
-        stage.callback(&notification("p", "o", status));
+        app.callback(&notification("p", "o", status));
     }
-    stage.callback(&json!({}));
-    stage.send(&Request::post(WEBHOOK).key("wrong"));
-    stage.get(PORTAL_KEY, "/nowhere");
+    app.callback(&json!({}));
+    app.send(&Request::post(WEBHOOK).key("wrong"));
+    app.get(PORTAL_KEY, "/nowhere");
     assert_figures(
-        &figures(&stage),
+        &figures(&app),
         &[
             ("deliveries_total{outcome=\"parked\",source=\"callback\"}", 1.0),
             ("deliveries_total{outcome=\"failed\",source=\"parked\"}", 1.0),
@@ -77,8 +77,8 @@ fn answers_and_outcomes_are_counted(store: Store) {
 }
 
 fn what_can_happen_stands_there_before_it_does(store: Store) {
-    let stage = Stage::open(store);
-    let figures = figures(&stage);
+    let app = TestApp::open(store);
+    let figures = figures(&app);
     assert_figures(
         &figures,
         &[
@@ -105,13 +105,13 @@ fn what_can_happen_stands_there_before_it_does(store: Store) {
 }
 
 fn durations_and_batches_are_measured(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     for _ in 0..3 {
-        stage.callback(&notification("p", "o", "completed"));
+        app.callback(&notification("p", "o", "completed"));
     }
-    stage.get(PORTAL_KEY, "/api/orders/o");
-    let figures = figures(&stage);
+    app.get(PORTAL_KEY, "/api/orders/o");
+    let figures = figures(&app);
     assert_figures(
         &figures,
         &[
@@ -127,15 +127,15 @@ fn durations_and_batches_are_measured(store: Store) {
 }
 
 fn the_ledger_s_figures_are_those_of_this_moment(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for payment in ["p", "rival", "open"] {
-        stage.expect_payment(payment, "o");
+        app.expect_payment(payment, "o");
     }
-    assert_figures(&figures(&stage), &[("open_payments", 3.0)]);
+    assert_figures(&figures(&app), &[("open_payments", 3.0)]);
     for payment in ["p", "rival", "unknown"] {
-        stage.callback(&notification(payment, "o", "completed"));
+        app.callback(&notification(payment, "o", "completed"));
     }
-    let now = figures(&stage);
+    let now = figures(&app);
     let expected = [("open_payments", 1.0), ("unapplied_payments", 1.0), ("parked_notifications", 1.0)];
     assert_figures(&now, &expected);
     assert!(now["payment_callback_last_callback_timestamp_seconds"] > 1.7e9);
@@ -143,29 +143,27 @@ fn the_ledger_s_figures_are_those_of_this_moment(store: Store) {
         ["busy", "idle"].map(|state| now[&format!("payment_callback_database_connections{{state=\"{state}\"}}")]);
     assert!(connections.iter().sum::<f64>() >= 1.0, "{connections:?}");
     // What another process has received counts here as well.
-    let other = stage.another();
+    let other = app.another();
     other.exchange(&callback(&notification("rival", "o", "refunded"))).expect("an answer");
     other.exchange(&callback(&partial_refund("p", "o", "2025-01-06T12:00:00Z"))).expect("an answer");
-    assert_figures(&figures(&stage), &[("unapplied_payments", 0.0)]);
+    assert_figures(&figures(&app), &[("unapplied_payments", 0.0)]);
 }
 
 fn ages_are_those_of_the_oldest(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for payment in ["older", "newer"] {
-        stage.expect_payment(payment, payment);
-        stage.callback(&notification(&format!("unknown-{payment}"), "o", "completed"));
+        app.expect_payment(payment, payment);
+        app.callback(&notification(&format!("unknown-{payment}"), "o", "completed"));
     }
-    stage.store.execute(
+    app.store.execute(
         "UPDATE open_payments SET created_at = '2020-01-01 00:00:00+00:00' WHERE payment_key = \
          (SELECT payment_key FROM external_payments WHERE payment_id = 'older')",
     );
-    stage
-        .store
+    app.store
         .execute("UPDATE deliveries SET received_at = '2021-01-01 00:00:00+00:00' WHERE payment_id = 'unknown-older'");
-    stage
-        .store
+    app.store
         .execute("UPDATE deliveries SET received_at = '2025-06-01 00:00:00+00:00' WHERE payment_id = 'unknown-newer'");
-    let figures = figures(&stage);
+    let figures = figures(&app);
     assert_figures(&figures, &[("last_callback_timestamp_seconds", 1_748_736_000.0)]);
     let open = figures["payment_callback_oldest_open_payment_seconds"];
     let parked = figures["payment_callback_oldest_parked_notification_seconds"];
@@ -177,30 +175,30 @@ fn ages_are_those_of_the_oldest(store: Store) {
 }
 
 fn log_records_are_counted_by_where_they_went(store: Store) {
-    let stage = Stage::open(store);
-    let written = || figures(&stage)["payment_callback_log_records_total{destination=\"stdout\",result=\"written\"}"];
+    let app = TestApp::open(store);
+    let written = || figures(&app)["payment_callback_log_records_total{destination=\"stdout\",result=\"written\"}"];
     let before = written();
     assert!(before > 0.0);
-    stage.callback(&notification("p", "o", "completed"));
-    let _ = stage.service.wait_for_records(1, |record| record["route"] == WEBHOOK);
+    app.callback(&notification("p", "o", "completed"));
+    let _ = app.service.wait_for_records(1, |record| record["route"] == WEBHOOK);
     assert!(written() > before);
     let nothing = [("log_records_total{destination=\"stdout\",result=\"dropped\"}", 0.0)];
-    assert_figures(&figures(&stage), &nothing);
-    assert_figures(&figures(&stage), &[("log_records_total{destination=\"central\",result=\"written\"}", 0.0)]);
+    assert_figures(&figures(&app), &nothing);
+    assert_figures(&figures(&app), &[("log_records_total{destination=\"central\",result=\"written\"}", 0.0)]);
 }
 
 fn a_ledger_that_says_nothing_does_not_keep_the_other_figures_back(store: Store) {
-    let stage = Stage::open(store);
-    stage.store.execute("DROP TABLE parked_deliveries");
-    let figures = figures(&stage);
+    let app = TestApp::open(store);
+    app.store.execute("DROP TABLE parked_deliveries");
+    let figures = figures(&app);
     assert_figures(&figures, &[("database_up", 0.0), ("intake_queue_depth", 0.0)]);
     assert_eq!(figures.get("payment_callback_open_payments"), None, "an old figure would be taken for a new one");
 }
 
 fn a_key_s_use_is_seen_by_its_number(store: Store) {
-    let stage = Stage::with(store, &[("PAYMENT_API_KEY", &format!("the-key-that-is-rotated-out,{PAYMENT_KEY}"))]);
+    let app = TestApp::with(store, &[("PAYMENT_API_KEY", &format!("the-key-that-is-rotated-out,{PAYMENT_KEY}"))]);
     let used = || {
-        let figures = figures(&stage);
+        let figures = figures(&app);
         let keys = figures.iter().filter_map(|(name, value)| {
             let labels = name.strip_prefix("payment_callback_key_last_used_timestamp_seconds")?;
             Some((labels.to_owned(), *value > 1.7e9))
@@ -212,37 +210,37 @@ fn a_key_s_use_is_seen_by_its_number(store: Store) {
         all.map(|key| (format!("{{key=\"{key}\"}}"), used.contains(&key))).into_iter().collect::<BTreeMap<_, _>>()
     };
     assert_eq!(used(), expected(&[]));
-    stage.callback(&notification("p", "o", "completed"));
+    app.callback(&notification("p", "o", "completed"));
     assert_eq!(used(), expected(&["payment-2"]));
-    stage.get(PORTAL_KEY, "/api/orders/o");
+    app.get(PORTAL_KEY, "/api/orders/o");
     assert_eq!(used(), expected(&["payment-2", "portal-1"]));
     // These figures are open to all, and the name begins like the key's SHA-256.
-    let name = word(&stage.deliveries("")[0]["keyName"]);
-    let metrics = stage.send(&Request::get("/metrics")).body;
+    let name = word(&app.deliveries("")[0]["keyName"]);
+    let metrics = app.send(&Request::get("/metrics")).body;
     let metrics = String::from_utf8(metrics).expect("UTF-8");
     assert!(!metrics.contains(name.strip_prefix("k-").expect("a key's name")), "{metrics}");
 }
 
 fn one_key_of_two_groups_is_numbered_in_each(store: Store) {
-    let stage = Stage::with(store, &[("PORTAL_API_KEY", PAYMENT_KEY)]);
-    stage.get(PAYMENT_KEY, "/api/orders/o");
-    let figures = figures(&stage);
+    let app = TestApp::with(store, &[("PORTAL_API_KEY", PAYMENT_KEY)]);
+    app.get(PAYMENT_KEY, "/api/orders/o");
+    let figures = figures(&app);
     let used = |key: &str| figures[&format!("payment_callback_key_last_used_timestamp_seconds{{key=\"{key}\"}}")] > 0.0;
     assert_eq!([used("portal-1"), used("payment-1")], [true, false]);
 }
 
 fn callers_can_make_up_no_series(store: Store) {
-    let stage = Stage::open(store);
-    let series = |stage: &Stage| figures(stage).len();
+    let app = TestApp::open(store);
+    let series = |app: &TestApp| figures(app).len();
     for method in ["BREW", "PROPFIND", "X"] {
-        stage.send(&Request::new(method, "/x"));
+        app.send(&Request::new(method, "/x"));
     }
-    stage.get("wrong", "/api/orders/1");
-    let before = series(&stage);
+    app.get("wrong", "/api/orders/1");
+    let before = series(&app);
     for index in 0..20 {
-        stage.send(&Request::new(&format!("BREW{index}"), &format!("/{index}?{index}")));
-        stage.get(&format!("wrong{index}"), &format!("/api/orders/{index}"));
+        app.send(&Request::new(&format!("BREW{index}"), &format!("/{index}?{index}")));
+        app.get(&format!("wrong{index}"), &format!("/api/orders/{index}"));
     }
-    stage.register(&registration("p", "o"));
-    assert!(series(&stage) <= before + 2, "those of the registration");
+    app.register(&registration("p", "o"));
+    assert!(series(&app) <= before + 2, "those of the registration");
 }

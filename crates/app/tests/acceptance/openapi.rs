@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use simulator::Request;
 
-use crate::stage::{Stage, Store, assert_problem, ok, word};
+use crate::test_app::{Store, TestApp, assert_problem, ok, word};
 
 const CONTRACT: &str = include_str!("../../../../docs/contract/callback-api.md");
 
@@ -34,8 +34,8 @@ type Codes = BTreeSet<(String, String)>;
 
 /// The document as it is served.
 fn document() -> Value {
-    let stage = Stage::open(Store::sqlite());
-    let answer = stage.send(&Request::get("/api/openapi.json"));
+    let app = TestApp::open(Store::sqlite());
+    let answer = app.send(&Request::get("/api/openapi.json"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
     ok(answer)
 }
@@ -359,12 +359,12 @@ fn every_reference_leads_somewhere() {
 
 #[test]
 fn every_route_answers_strangers_as_described() {
-    let stage = Stage::open(Store::sqlite());
-    let document = ok(stage.send(&Request::get("/api/openapi.json")));
+    let app = TestApp::open(Store::sqlite());
+    let document = ok(app.send(&Request::get("/api/openapi.json")));
     for (route, operation) in operations(&document) {
         let (method, path) = route.split_once(' ').expect("a method");
         let target = path.replace("{id}", "x").replace("{file}", "start.js");
-        let answer = stage.send(&Request::new(method, &target));
+        let answer = app.send(&Request::new(method, &target));
         let secured = operation["security"].is_array();
         assert_eq!(answer.status, if secured { 401 } else { 200 }, "{route}");
         let described = &operation["responses"][answer.status.to_string()];
@@ -376,7 +376,7 @@ fn every_route_answers_strangers_as_described() {
         }
         let allowed = if method == "GET" { "GET, HEAD" } else { method };
         for other in ["GET", "POST", "PUT", "PATCH", "DELETE"].into_iter().filter(|other| *other != method) {
-            let answer = stage.send(&Request::new(other, &target));
+            let answer = app.send(&Request::new(other, &target));
             assert_problem(&answer, 405, "method_not_allowed");
             assert_eq!(answer.header("allow"), Some(allowed), "{other} {target}");
             let allow = &operation["responses"]["405"]["headers"]["Allow"]["schema"]["enum"];
@@ -404,8 +404,8 @@ fn every_answer_is_described_with_its_headers() {
 
 #[test]
 fn the_page_fetches_nothing_from_elsewhere() {
-    let stage = Stage::open(Store::sqlite());
-    let page = stage.send(&Request::get("/docs"));
+    let app = TestApp::open(Store::sqlite());
+    let page = app.send(&Request::get("/docs"));
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.starts_with("default-src 'none'; script-src 'self'; "), "{policy}");
@@ -415,7 +415,7 @@ fn the_page_fetches_nothing_from_elsewhere() {
     let named = html.split('"').filter(|text| text.starts_with("docs/"));
     let mut files = Vec::new();
     for file in named {
-        let answer = stage.send(&Request::get(&format!("/{file}")));
+        let answer = app.send(&Request::get(&format!("/{file}")));
         assert_eq!(answer.status, 200, "{file}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{file}");
         let gzipped = answer.header("content-encoding") == Some("gzip");
@@ -428,11 +428,11 @@ fn the_page_fetches_nothing_from_elsewhere() {
         [("docs/swagger-ui.css", style), ("docs/swagger-ui-bundle.js", script.clone()), ("docs/start.js", script)]
     );
     // At /docs/ a browser asks for the same names below it.
-    assert_eq!(stage.send(&Request::get("/docs/")).body, page.body);
+    assert_eq!(app.send(&Request::get("/docs/")).body, page.body);
     for file in files.iter().map(|(file, _)| *file).chain(["api/openapi.json"]) {
-        assert_eq!(stage.send(&Request::get(&format!("/docs/{file}"))).status, 200, "{file}");
+        assert_eq!(app.send(&Request::get(&format!("/docs/{file}"))).status, 200, "{file}");
     }
     for nothing in ["/docs/swagger-ui.js", "/docs/..%2fdocs", "/docs/start.js/x"] {
-        assert_problem(&stage.send(&Request::get(nothing)), 404, "not_found");
+        assert_problem(&app.send(&Request::get(nothing)), 404, "not_found");
     }
 }

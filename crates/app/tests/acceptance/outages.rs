@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use simulator::{Connection, Proxy, Request, Response};
 
-use crate::stage::{
-    OPERATOR_KEY, PORTAL_KEY, Stage, Store, Watched, assert_problem, assert_settled, callback, command, folder,
+use crate::test_app::{
+    OPERATOR_KEY, PORTAL_KEY, Store, TestApp, Watched, assert_problem, assert_settled, callback, command, folder,
     notification, register, registration, serve, word,
 };
 
@@ -29,45 +29,45 @@ fn assert_unavailable(answer: &Response) -> Value {
 }
 
 fn what_takes_too_long_is_answered_by_the_deadline_and_safe_to_send_again(store: Store) {
-    let stage = Stage::with(store, &[DEADLINE]);
-    stage.expect_payment("p", "o");
-    let held = stage.store.hold();
+    let app = TestApp::with(store, &[DEADLINE]);
+    app.expect_payment("p", "o");
+    let held = app.store.hold();
     for request in [
         callback(&notification("p", "o", "completed")),
         register(&registration("p2", "o2")),
         Request::post("/api/orders/o/cancel").key(PORTAL_KEY),
     ] {
         let asked = Instant::now();
-        assert_unavailable(&stage.send(&request));
+        assert_unavailable(&app.send(&request));
         assert!(asked.elapsed() < BY_THE_DEADLINE);
     }
     drop(held);
-    let again = stage.callback(&notification("p", "o", "completed"));
+    let again = app.callback(&notification("p", "o", "completed"));
     assert_eq!(again.status, 200, "{}", again.json());
     // What had been given up may have been finished behind the answer; each happened once or not at all.
-    let history = stage.order("o");
+    let history = app.order("o");
     let status = word(&history["order"]["status"]);
     assert!(["paid", "cancelled"].contains(&&*status), "{status}");
     assert_eq!(history["payments"][0]["status"], "completed");
 }
 
 fn a_full_intake_says_so_at_once(store: Store) {
-    let stage = Stage::with(store, &[("INTAKE_QUEUE_MAX", "1"), ("RESPONSE_DEADLINE_MS", "60000")]);
+    let app = TestApp::with(store, &[("INTAKE_QUEUE_MAX", "1"), ("RESPONSE_DEADLINE_MS", "60000")]);
     let mut waiting: Vec<(String, Connection)> = Vec::new();
     for index in 0..12 {
-        stage.expect_payment(&format!("p{index}"), &format!("o{index}"));
+        app.expect_payment(&format!("p{index}"), &format!("o{index}"));
     }
-    let held = stage.store.hold();
-    let ready = || stage.send(&Request::get("/readyz"));
+    let held = app.store.hold();
+    let ready = || app.send(&Request::get("/readyz"));
     // Those who settle are all busy, and one callback waits.
     let one_waits = || {
-        let metrics = String::from_utf8(stage.send(&Request::get("/metrics")).body).expect("UTF-8");
+        let metrics = String::from_utf8(app.send(&Request::get("/metrics")).body).expect("UTF-8");
         metrics.contains("payment_callback_intake_queue_depth 1\n")
     };
     while !one_waits() {
         let index = waiting.len();
         assert!(index < 12, "the intake is never full");
-        let mut connection = stage.service.connect().expect("a connection");
+        let mut connection = app.service.connect().expect("a connection");
         let request = callback(&notification(&format!("p{index}"), &format!("o{index}"), "completed"));
         connection.send(&request.bytes()).expect("an open connection");
         waiting.push((format!("p{index}"), connection));
@@ -78,27 +78,27 @@ fn a_full_intake_says_so_at_once(store: Store) {
     let refused = notification("p11", "o11", "completed");
     let asked = Instant::now();
     for _ in 0..20 {
-        assert_unavailable(&stage.callback(&refused));
+        assert_unavailable(&app.callback(&refused));
     }
     assert!(asked.elapsed() < Duration::from_secs(10), "at once, not after the deadline of a minute");
     drop(held);
     for (payment, connection) in &mut waiting {
         assert_settled(&connection.receive().expect("an answer"), "completed");
-        assert_eq!(stage.outcomes(payment), ["completed"]);
+        assert_eq!(app.outcomes(payment), ["completed"]);
     }
     assert_eq!(ready().status, 200);
-    assert_settled(&stage.callback(&refused), "completed");
+    assert_settled(&app.callback(&refused), "completed");
 }
 
 fn the_trail_of_what_was_answered_survives_a_crash(store: Store) {
     const SENDERS: usize = 4;
     const EACH: usize = 200;
-    let mut stage = Stage::open(store);
+    let mut app = TestApp::open(store);
     // Registering takes its time: every sender completes one payment, fails another, and so on.
     for sender in 0..SENDERS {
-        stage.expect_payment(&format!("p{sender}"), &format!("o{sender}"));
+        app.expect_payment(&format!("p{sender}"), &format!("o{sender}"));
     }
-    let address = stage.service.address();
+    let address = app.service.address();
     let answered: Vec<Vec<String>> = thread::scope(|scope| {
         let senders: Vec<_> = (0..SENDERS)
             .map(|sender| {
@@ -118,23 +118,23 @@ fn the_trail_of_what_was_answered_survives_a_crash(store: Store) {
             })
             .collect();
         let settled = |record: &Value| record["message"] == "notification settled";
-        let _ = stage.service.wait_for_records(SENDERS * 40, settled);
-        stage.service.kill().expect("a process that can be killed");
+        let _ = app.service.wait_for_records(SENDERS * 40, settled);
+        app.service.kill().expect("a process that can be killed");
         senders.into_iter().map(|sender| sender.join().expect("no panic")).collect()
     });
-    stage.restart();
+    app.restart();
     for (sender, answered) in answered.iter().enumerate() {
         assert!(!answered.is_empty() && answered.len() < EACH, "killed in the middle: {}", answered.len());
-        let stored = stage.deliveries(&format!("?limit=500&payment=p{sender}"));
+        let stored = app.deliveries(&format!("?limit=500&payment=p{sender}"));
         let stored: Vec<_> = stored.iter().map(|delivery| word(&delivery["deliveryId"])).collect();
         let lost: Vec<_> = answered.iter().filter(|id| !stored.contains(id)).collect();
         assert!(lost.is_empty(), "answered and lost: {lost:?}");
         // One more may have been stored whose answer was lost.
         assert!(stored.len() <= answered.len() + 1);
         if answered.len() > 20 {
-            stage.assert_order(&format!("o{sender}"), "paid", Some(&format!("p{sender}")));
+            app.assert_order(&format!("o{sender}"), "paid", Some(&format!("p{sender}")));
         }
-        let again = stage.callback(&notification(&format!("p{sender}"), &format!("o{sender}"), "completed"));
+        let again = app.callback(&notification(&format!("p{sender}"), &format!("o{sender}"), "completed"));
         assert_eq!(again.status, 200);
     }
 }

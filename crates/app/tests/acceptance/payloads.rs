@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use simulator::Request;
 
-use crate::stage::{
-    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Stage, Store, WEBHOOK, assert_problem, assert_settled, bad_fields,
+use crate::test_app::{
+    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, Store, TestApp, WEBHOOK, assert_problem, assert_settled, bad_fields,
     notification, ok, registration, with, without, word,
 };
 
@@ -29,30 +29,30 @@ fn body_where(name: &str, text: &str) -> Vec<u8> {
     body.replace("\"<here>\"", text).into_bytes()
 }
 
-fn send(stage: &Stage, body: impl Into<Vec<u8>>) -> simulator::Response {
-    stage.send(&Request::post(WEBHOOK).key(PAYMENT_KEY).json(body))
+fn send(app: &TestApp, body: impl Into<Vec<u8>>) -> simulator::Response {
+    app.send(&Request::post(WEBHOOK).key(PAYMENT_KEY).json(body))
 }
 
 fn each_bad_field_is_named(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let quoted = |text: &str| Value::from(text).to_string();
     let (long, wide) = (quoted(&"x".repeat(256)), quoted(&"ě".repeat(256)));
     let not_strings = ["17", "true", "[]", "{}", "[\"p\"]"];
     let no_text = [r#""""#, "null", r#""a\u0000b""#, r#""a\nb""#, r#""\u007f""#, r#""\u0085""#, r#""\ud800""#];
     for id in ["paymentId", "orderId"] {
         for text in not_strings.into_iter().chain(no_text).chain([&*long, &wide]) {
-            assert_bad(&stage, id, text);
+            assert_bad(&app, id, text);
         }
     }
     let no_words = [r#""""#, "null", r#""paid""#, r#""COMPLETED""#, r#"" completed""#];
     for name in ["status", "event"] {
         for text in not_strings.into_iter().chain(no_words) {
-            assert_bad(&stage, name, text);
+            assert_bad(&app, name, text);
         }
     }
     for event in ["failed", "pending", "cancelled"] {
-        assert_bad(&stage, "event", &quoted(event));
+        assert_bad(&app, "event", &quoted(event));
     }
     for text in not_strings.into_iter().chain([
         r#""""#,
@@ -65,7 +65,7 @@ fn each_bad_field_is_named(store: Store) {
         r#""2025-13-01T12:00:00Z""#,
         r#""2025-02-30T12:00:00Z""#,
     ]) {
-        assert_bad(&stage, "timestamp", text);
+        assert_bad(&app, "timestamp", text);
     }
     for text in [
         "0",
@@ -92,50 +92,50 @@ fn each_bad_field_is_named(store: Store) {
         r#"".5""#,
         r#""٣""#,
     ] {
-        assert_bad(&stage, "amount", text);
+        assert_bad(&app, "amount", text);
     }
     for text in ["17", "[]", r#""EURO""#, r#""E""#, r#""XAU""#, r#""€""#] {
-        assert_bad(&stage, "currency", text);
+        assert_bad(&app, "currency", text);
     }
     for (amount, currency) in
         [("29.001", "EUR"), ("29.000001", "EUR"), ("\"29.001\"", "EUR"), ("29.5", "JPY"), ("\"1.2345\"", "BHD")]
     {
         let body = body_where("amount", amount);
         let body = String::from_utf8(body).expect("UTF-8").replacen('{', &format!(r#"{{"currency":"{currency}","#), 1);
-        assert_eq!(bad_fields(&assert_problem(&send(&stage, body), 400, "invalid_payload")), ["amount"]);
+        assert_eq!(bad_fields(&assert_problem(&send(&app, body), 400, "invalid_payload")), ["amount"]);
     }
-    stage.assert_order("o", "pending", None);
+    app.assert_order("o", "pending", None);
 }
 
 #[track_caller]
-fn assert_bad(stage: &Stage, name: &str, text: &str) {
-    let problem = assert_problem(&send(stage, body_where(name, text)), 400, "invalid_payload");
+fn assert_bad(app: &TestApp, name: &str, text: &str) {
+    let problem = assert_problem(&send(app, body_where(name, text)), 400, "invalid_payload");
     assert_eq!(bad_fields(&problem), [name], "{name}: {text}");
 }
 
 fn every_bad_field_is_named_at_once(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let missing = ["event", "orderId", "paymentId", "status", "timestamp"];
-    let problem = assert_problem(&send(&stage, "{}"), 400, "invalid_payload");
+    let problem = assert_problem(&send(&app, "{}"), 400, "invalid_payload");
     assert_eq!(bad_fields(&problem), missing);
     for name in missing {
         let body = without(notification("p", "o", "completed"), name).to_string();
-        assert_eq!(bad_fields(&assert_problem(&send(&stage, body), 400, "invalid_payload")), [name]);
+        assert_eq!(bad_fields(&assert_problem(&send(&app, body), 400, "invalid_payload")), [name]);
     }
     let all = json!({
         "paymentId": "", "orderId": 17, "status": "paid", "event": [], "paymentMethod": "bitcoin", "timestamp": "now",
         "metadata": "text", "amount": -1, "currency": "EURO",
     });
     let expected = ["amount", "currency", "event", "orderId", "paymentId", "status", "timestamp"];
-    let problem = assert_problem(&send(&stage, all.to_string()), 400, "invalid_payload");
+    let problem = assert_problem(&send(&app, all.to_string()), 400, "invalid_payload");
     assert_eq!(bad_fields(&problem), expected);
     let shown = problem.to_string();
     assert!(!shown.contains("bitcoin") && !shown.contains("EURO"), "values are not repeated: {shown}");
 }
 
 fn a_body_that_cannot_be_read_in_one_way_is_refused(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let valid = notification("p", "o", "completed").to_string();
     let nested = |open: &str, close: &str, depth| {
         let value = format!("{}1{}", open.repeat(depth), close.repeat(depth));
@@ -175,19 +175,19 @@ fn a_body_that_cannot_be_read_in_one_way_is_refused(store: Store) {
         b"[".repeat(60_000),
         b"{\"a\":".repeat(12_000),
     ] {
-        let problem = assert_problem(&send(&stage, body), 400, "invalid_payload");
+        let problem = assert_problem(&send(&app, body), 400, "invalid_payload");
         assert_eq!(bad_fields(&problem), ["body"]);
     }
     let empty = Request::post(WEBHOOK).key(PAYMENT_KEY).header("Content-Type", "application/json");
-    assert_eq!(bad_fields(&assert_problem(&stage.send(&empty), 400, "invalid_payload")), ["body"]);
-    assert_problem(&stage.send(&empty.header("Content-Length", "0")), 400, "invalid_payload");
-    stage.assert_order("o", "pending", None);
-    assert_settled(&send(&stage, format!(" \r\n\t{valid}\n")), "completed");
+    assert_eq!(bad_fields(&assert_problem(&app.send(&empty), 400, "invalid_payload")), ["body"]);
+    assert_problem(&app.send(&empty.header("Content-Length", "0")), 400, "invalid_payload");
+    app.assert_order("o", "pending", None);
+    assert_settled(&send(&app, format!(" \r\n\t{valid}\n")), "completed");
 }
 
 fn a_name_may_stand_once(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let valid = notification("p", "o", "completed").to_string();
     let twice = |member: &str| valid.replacen('{', &format!("{{{member},"), 1);
     for (body, field) in [
@@ -202,15 +202,15 @@ fn a_name_may_stand_once(store: Store) {
         (twice(r#""metadata":{"providerTransactionId":"t","providerTransactionId":"u"}"#), "body"),
         (twice(r#""mine":[{"a":1},{"b":{"c":1,"\u0063":2}}]"#), "body"),
     ] {
-        let problem = assert_problem(&send(&stage, body.clone()), 400, "invalid_payload");
+        let problem = assert_problem(&send(&app, body.clone()), 400, "invalid_payload");
         assert_eq!(bad_fields(&problem), [field], "{body}");
     }
     let same_name_elsewhere = twice(r#""metadata":{"status":{"status":1},"event":[{"a":1},{"a":1}]},"Status":"x""#);
-    assert_settled(&send(&stage, same_name_elsewhere), "completed");
+    assert_settled(&send(&app, same_name_elsewhere), "completed");
 }
 
 fn what_is_optional_may_be_absent_null_or_any_of_its_forms(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for (index, changes) in [
         r#"{}"#,
         r#"{"metadata":null,"amount":null,"currency":null}"#,
@@ -247,19 +247,19 @@ fn what_is_optional_may_be_absent_null_or_any_of_its_forms(store: Store) {
     .enumerate()
     {
         let (payment, order) = (format!("p{index}"), format!("o{index}"));
-        stage.expect_payment(&payment, &order);
+        app.expect_payment(&payment, &order);
         let plain = without(notification(&payment, &order, "completed"), "timestamp").to_string();
         let time = if changes.contains("timestamp") { "" } else { r#","timestamp":"2025-01-01T12:00:00Z""# };
         // The numbers as they are written: a library would write them otherwise.
         let comma = if changes == "{}" { "" } else { "," };
         let body = format!("{}{time}{comma}{}", plain.trim_end_matches('}'), &changes[1..]);
-        assert_settled(&send(&stage, body), "completed");
-        stage.assert_order(&order, "paid", Some(&payment));
+        assert_settled(&send(&app, body), "completed");
+        app.assert_order(&order, "paid", Some(&payment));
     }
 }
 
 fn what_decides_nothing_does_not_refuse_a_payment(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let (longest, long) = (format!("\"{}\"", "ě".repeat(64)), format!("\"{}\"", "x".repeat(65)));
     let new_method = Some("applepay");
     let longest_method = "ě".repeat(64);
@@ -282,39 +282,39 @@ fn what_decides_nothing_does_not_refuse_a_payment(store: Store) {
     .enumerate()
     {
         let (payment, order) = (format!("p{index}"), format!("o{index}"));
-        stage.expect_payment(&payment, &order);
+        app.expect_payment(&payment, &order);
         let body = with(notification(&payment, &order, "completed"), json!({ name: "<here>" })).to_string();
-        let answer = send(&stage, body.replace("\"<here>\"", given));
+        let answer = send(&app, body.replace("\"<here>\"", given));
         assert_settled(&answer, "completed");
-        stage.assert_order(&order, "paid", Some(&payment));
-        let history = stage.payment(&payment);
+        app.assert_order(&order, "paid", Some(&payment));
+        let history = app.payment(&payment);
         assert_eq!(history["payment"]["paymentMethod"], "webpay");
         assert_eq!(history["deliveries"][0]["paymentMethod"], json!(kept), "{name}: {given}");
         let warns = |record: &Value| {
             let tells = |name: &str| record[name].as_str().is_some_and(|text| text.starts_with(warned));
             record["level"] == "warn" && record["payment_id"] == *payment && (tells("message") || tells("reason"))
         };
-        assert_eq!(stage.service.wait_for_records(1, warns).len(), 1, "{name}: {given}");
+        assert_eq!(app.service.wait_for_records(1, warns).len(), 1, "{name}: {given}");
     }
 }
 
 fn a_method_that_is_new_upstream_outlives_its_parking(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let new_upstream = with(notification("p", "o", "completed"), json!({ "paymentMethod": "applepay" }));
     let unnamed = with(without(new_upstream.clone(), "paymentMethod"), json!({ "amount": 29.000000000000004 }));
     for body in [&new_upstream, &unnamed] {
-        assert_problem(&stage.callback(body), 404, "payment_not_found");
+        assert_problem(&app.callback(body), 404, "payment_not_found");
     }
-    assert_eq!(stage.register(&registration("p", "o")).json()["applied"], json!(["completed", "duplicate"]));
-    let deliveries = stage.payment("p")["deliveries"].as_array().expect("a list").clone();
+    assert_eq!(app.register(&registration("p", "o")).json()["applied"], json!(["completed", "duplicate"]));
+    let deliveries = app.payment("p")["deliveries"].as_array().expect("a list").clone();
     let methods: Vec<_> = deliveries.iter().map(|delivery| &delivery["paymentMethod"]).collect();
     assert_eq!(methods, [&json!(null), &json!("applepay"), &json!(null), &json!("applepay")]);
     let replay = format!("/api/deliveries/{}/replay", word(&deliveries[0]["deliveryId"]));
-    assert_eq!(ok(stage.post(OPERATOR_KEY, &replay))["outcome"], "duplicate");
+    assert_eq!(ok(app.post(OPERATOR_KEY, &replay))["outcome"], "duplicate");
 }
 
 fn amounts_are_compared_by_value_in_their_own_currency(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for (index, (currency, registered, reported, shown)) in [
         ("CLP", r#""15000.00""#, r#""15000.0""#, "15000"),
         ("JPY", "1500", "1500.0000000000002", "1500"),
@@ -333,7 +333,7 @@ fn amounts_are_compared_by_value_in_their_own_currency(store: Store) {
             body.replace("\"<here>\"", amount)
         };
         let registering = priced(registration(&payment, &order), registered, json!(currency));
-        let answer = stage.send(&Request::post("/api/payments").key(PORTAL_KEY).json(registering));
+        let answer = app.send(&Request::post("/api/payments").key(PORTAL_KEY).json(registering));
         if shown.is_empty() {
             assert_eq!(bad_fields(&assert_problem(&answer, 400, "invalid_payload")), ["amount"]);
             continue;
@@ -342,19 +342,19 @@ fn amounts_are_compared_by_value_in_their_own_currency(store: Store) {
         // Without a currency beside it, the registered one says how many decimals there are.
         for (currency, outcome) in [(json!(null), "completed"), (json!(currency), "duplicate")] {
             let body = priced(notification(&payment, &order, "completed"), reported, currency);
-            assert_settled(&send(&stage, body), outcome);
+            assert_settled(&send(&app, body), outcome);
         }
     }
 }
 
 fn a_refund_says_what_was_refunded(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let sent = |payment: &str, status: &str, changes: Value| {
-        stage.callback(&with(with(notification(payment, "o", status), json!({ "event": "refunded" })), changes))
+        app.callback(&with(with(notification(payment, "o", status), json!({ "event": "refunded" })), changes))
     };
     for payment in ["p", "q"] {
-        stage.expect_payment(payment, "o");
-        stage.callback(&notification(payment, "o", "completed"));
+        app.expect_payment(payment, "o");
+        app.callback(&notification(payment, "o", "completed"));
     }
     let at = |second: u8| format!("2025-01-06T12:00:0{second}Z");
     for (second, amount) in (0..).zip([json!("5.00"), json!(5), json!(0.1), json!("29.00")]) {
@@ -371,11 +371,11 @@ fn a_refund_says_what_was_refunded(store: Store) {
     assert_settled(&sent("p", "refunded", json!({ "amount": "5.00" })), "refunded");
     assert_settled(&sent("q", "refunded", json!({ "amount": "29.00" })), "refunded");
     let less = with(notification("q", "o", "completed"), json!({ "amount": "5.00" }));
-    assert_problem(&stage.callback(&less), 400, "amount_mismatch");
+    assert_problem(&app.callback(&less), 400, "amount_mismatch");
 }
 
 fn a_provider_s_id_that_is_none_is_left_out(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let longest = "x".repeat(255);
     for (index, (given, kept)) in [
         (json!("webpay-order-number"), Some("webpay-order-number")),
@@ -394,11 +394,11 @@ fn a_provider_s_id_that_is_none_is_left_out(store: Store) {
     .enumerate()
     {
         let (payment, order) = (format!("p{index}"), format!("o{index}"));
-        stage.expect_payment(&payment, &order);
+        app.expect_payment(&payment, &order);
         let metadata = json!({ "metadata": { "providerTransactionId": given } });
-        let answer = stage.callback(&with(notification(&payment, &order, "completed"), metadata));
+        let answer = app.callback(&with(notification(&payment, &order, "completed"), metadata));
         assert_settled(&answer, "completed");
-        let history = stage.payment(&payment);
+        let history = app.payment(&payment);
         assert_eq!(history["payment"]["providerTransactionId"], json!(kept));
         assert_eq!(history["payment"]["record"]["transactionId"], json!(kept));
         assert_eq!(history["deliveries"][0]["providerTransactionId"], json!(kept));
@@ -406,7 +406,7 @@ fn a_provider_s_id_that_is_none_is_left_out(store: Store) {
 }
 
 fn the_words_of_a_notification_are_kept_exactly(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let longest = "ě".repeat(255);
     for (payment, order) in [
         ("marathon:22855c43-0000-4000-8000-000000000001:1767322800123", "order 3 \"ěš/\\"),
@@ -415,25 +415,25 @@ fn the_words_of_a_notification_are_kept_exactly(store: Store) {
         ("a%2Fb+c&d=e?f#g", "..%2f"),
         (&longest, "null"),
     ] {
-        stage.expect_payment(payment, order);
-        let answer = stage.callback(&notification(payment, order, "completed"));
+        app.expect_payment(payment, order);
+        let answer = app.callback(&notification(payment, order, "completed"));
         assert_settled(&answer, "completed");
         assert_eq!(
             (word(&answer.json()["paymentId"]), word(&answer.json()["orderId"])),
             (payment.into(), order.into())
         );
-        stage.assert_order(order, "paid", Some(payment));
-        assert_eq!(stage.payment(payment)["payment"]["orderId"], order);
-        assert_eq!(stage.outcomes(payment), ["completed"]);
+        app.assert_order(order, "paid", Some(payment));
+        assert_eq!(app.payment(payment)["payment"]["orderId"], order);
+        assert_eq!(app.outcomes(payment), ["completed"]);
     }
 }
 
 fn an_invalid_body_leaves_an_entry_of_what_could_be_read(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let half = json!({ "paymentId": "p", "orderId": 17, "status": "completed", "paymentMethod": "a\tb" });
-    let answer = stage.callback(&half);
+    let answer = app.callback(&half);
     let problem = assert_problem(&answer, 400, "invalid_payload");
-    let delivery = &stage.deliveries("?payment=p")[0];
+    let delivery = &app.deliveries("?payment=p")[0];
     assert_eq!(delivery["outcome"], "invalid");
     assert_eq!(delivery["requestId"], problem["requestId"]);
     assert_eq!((&delivery["status"], &delivery["orderId"]), (&json!("completed"), &json!(null)));
@@ -441,11 +441,11 @@ fn an_invalid_body_leaves_an_entry_of_what_could_be_read(store: Store) {
     let reason = word(&delivery["reason"]);
     assert_eq!(reason, "orderId: must be a string; event: is missing; timestamp: is missing");
 
-    send(&stage, "not JSON at all");
-    let delivery = &stage.deliveries("?limit=1")[0];
+    send(&app, "not JSON at all");
+    let delivery = &app.deliveries("?limit=1")[0];
     assert_eq!(delivery["outcome"], "invalid");
     // SHA-256 of that text.
     assert_eq!(delivery["bodySha256"], "9c40ad81c6c9ed0a2cb8d742fc2e755c6ce2cb74c3c2bfe7745074fc44b0180d");
     let replay = format!("/api/deliveries/{}/replay", word(&delivery["deliveryId"]));
-    assert_problem(&stage.post(OPERATOR_KEY, &replay), 409, "not_replayable");
+    assert_problem(&app.post(OPERATOR_KEY, &replay), 409, "not_replayable");
 }

@@ -3,7 +3,7 @@
 use simulator::Request;
 
 use crate::servers::Pooler;
-use crate::stage::{Store, assert_settled, callback, command, folder, notification, register, registration, serve};
+use crate::test_app::{Store, assert_settled, callback, command, folder, notification, register, registration, serve};
 
 fn pooled(store: &Store, pool_mode: &str) -> (Pooler, String) {
     let server = url::Url::parse(&store.url()).expect("a URL");

@@ -1,10 +1,10 @@
 //! The roles of docs/configuration.md: one that owns the tables, one that serves, one that reads.
 
-use contracts::postgres::ThrowawayDatabase;
+use conformance::postgres::ThrowawayDatabase;
 use simulator::Request;
 use url::Url;
 
-use crate::stage::{
+use crate::test_app::{
     Store, assert_problem, assert_settled, callback, command, folder, notification, register, registration, serve,
 };
 

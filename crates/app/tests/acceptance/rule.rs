@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::stage::{PORTAL_KEY, Stage, Store, assert_settled, names, notification, partial_refund, registration, with};
+use crate::test_app::{
+    PORTAL_KEY, Store, TestApp, assert_settled, names, notification, partial_refund, registration, with,
+};
 
 on_both_stores! {
     a_payment_only_moves_up,
@@ -33,15 +35,15 @@ fn expected(before: &str, reported: &'static str) -> &'static str {
 }
 
 fn a_payment_only_moves_up(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for first in STATUSES {
         for second in STATUSES {
             let (payment, order) = (format!("{first}-{second}"), format!("o-{first}-{second}"));
-            stage.expect_payment(&payment, &order);
-            assert_settled(&stage.callback(&notification(&payment, &order, first)), expected("pending", first));
-            assert_settled(&stage.callback(&notification(&payment, &order, second)), expected(first, second));
+            app.expect_payment(&payment, &order);
+            assert_settled(&app.callback(&notification(&payment, &order, first)), expected("pending", first));
+            assert_settled(&app.callback(&notification(&payment, &order, second)), expected(first, second));
             let highest = if rank(first) > rank(second) { first } else { second };
-            let history = stage.payment(&payment);
+            let history = app.payment(&payment);
             assert_eq!(history["payment"]["status"], highest);
             let expected_order = match (first, second) {
                 ("completed", "refunded") => "refunded",
@@ -58,7 +60,7 @@ fn a_payment_only_moves_up(store: Store) {
 }
 
 fn every_method_s_record_follows_its_payment(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let details = json!({ "invoiceNumber": "25010101", "userId": "42" });
     let transaction = json!(TRANSACTION);
     for (method, record) in [
@@ -75,7 +77,7 @@ fn every_method_s_record_follows_its_payment(store: Store) {
         let by_method = json!({ "paymentMethod": method });
         let (payment, order) = (method, format!("order by {method}"));
         let body = with(with(registration(payment, &order), by_method.clone()), details.clone());
-        let registered = stage.register(&body).json();
+        let registered = app.register(&body).json();
         let record_at = |status: &str, transaction_id: &Value| match &record {
             Some(record) => {
                 let mut record = with(record.clone(), json!({ "status": status }));
@@ -91,8 +93,8 @@ fn every_method_s_record_follows_its_payment(store: Store) {
         assert_eq!(registered["payment"]["record"], record_at("pending", &json!(null)));
         let say = |status: &str, metadata: Value| {
             let body = with(with(notification(payment, &order, status), by_method.clone()), metadata);
-            assert_settled(&stage.callback(&body), status);
-            let history = stage.payment(payment);
+            assert_settled(&app.callback(&body), status);
+            let history = app.payment(payment);
             assert_eq!(history["payment"]["status"], status);
             (history["payment"]["record"].clone(), history["payment"]["paidAt"].clone())
         };
@@ -101,20 +103,20 @@ fn every_method_s_record_follows_its_payment(store: Store) {
         let (completed, paid_at) = say("completed", with_transaction);
         assert_eq!(completed, record_at("completed", &transaction));
         assert!(paid_at.is_string());
-        stage.assert_order(&order, "paid", Some(payment));
+        app.assert_order(&order, "paid", Some(payment));
         let refund = json!({ "metadata": { "providerTransactionId": "the refund's own" } });
         assert_eq!(say("refunded", refund).0, record_at("refunded", &transaction));
-        stage.assert_order(&order, "refunded", Some(payment));
+        app.assert_order(&order, "refunded", Some(payment));
     }
 }
 
 fn a_partial_refund_is_no_status(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let (monday, tuesday) = ("2025-01-06T12:00:00Z", "2025-01-07T12:00:00Z");
     let by_transaction =
         |id: &str| with(partial_refund("p", "o", monday), json!({ "metadata": { "providerTransactionId": id } }));
-    stage.expect_payment("p", "o");
-    assert_settled(&stage.callback(&notification("p", "o", "completed")), "completed");
+    app.expect_payment("p", "o");
+    assert_settled(&app.callback(&notification("p", "o", "completed")), "completed");
     for (body, outcome) in [
         (partial_refund("p", "o", monday), "partially_refunded"),
         (partial_refund("p", "o", monday), "duplicate"),
@@ -125,116 +127,116 @@ fn a_partial_refund_is_no_status(store: Store) {
         (by_transaction("t1"), "duplicate"),
         (notification("p", "o", "completed"), "duplicate"),
     ] {
-        assert_settled(&stage.callback(&body), outcome);
-        assert_eq!(stage.payment("p")["payment"]["status"], "completed");
-        stage.assert_order("o", "paid", Some("p"));
+        assert_settled(&app.callback(&body), outcome);
+        assert_eq!(app.payment("p")["payment"]["status"], "completed");
+        app.assert_order("o", "paid", Some("p"));
     }
-    assert_settled(&stage.callback(&notification("p", "o", "refunded")), "refunded");
-    assert_settled(&stage.callback(&partial_refund("p", "o", "2025-01-08T12:00:00Z")), "ignored");
-    stage.assert_order("o", "refunded", Some("p"));
+    assert_settled(&app.callback(&notification("p", "o", "refunded")), "refunded");
+    assert_settled(&app.callback(&partial_refund("p", "o", "2025-01-08T12:00:00Z")), "ignored");
+    app.assert_order("o", "refunded", Some("p"));
 
     // Only what was paid is refunded.
     for before in ["pending", "processing", "failed", "cancelled"] {
         let (payment, order) = (format!("p {before}"), format!("o {before}"));
-        stage.expect_payment(&payment, &order);
-        stage.callback(&notification(&payment, &order, before));
-        assert_settled(&stage.callback(&partial_refund(&payment, &order, monday)), "partially_refunded");
-        assert_settled(&stage.callback(&partial_refund(&payment, &order, monday)), "duplicate");
-        assert_eq!(stage.payment(&payment)["payment"]["status"], "completed");
-        stage.assert_order(&order, "paid", Some(&payment));
+        app.expect_payment(&payment, &order);
+        app.callback(&notification(&payment, &order, before));
+        assert_settled(&app.callback(&partial_refund(&payment, &order, monday)), "partially_refunded");
+        assert_settled(&app.callback(&partial_refund(&payment, &order, monday)), "duplicate");
+        assert_eq!(app.payment(&payment)["payment"]["status"], "completed");
+        app.assert_order(&order, "paid", Some(&payment));
     }
 }
 
 fn an_order_is_paid_by_one_payment(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     for payment in ["first", "second", "third"] {
-        stage.expect_payment(payment, "o");
+        app.expect_payment(payment, "o");
     }
-    assert_settled(&stage.callback(&notification("first", "o", "failed")), "failed");
-    assert_settled(&stage.callback(&notification("second", "o", "completed")), "completed");
-    assert_settled(&stage.callback(&notification("first", "o", "completed")), "unapplied");
-    assert_settled(&stage.callback(&notification("first", "o", "completed")), "duplicate");
-    assert_settled(&stage.callback(&partial_refund("third", "o", "2025-01-06T12:00:00Z")), "unapplied");
-    stage.assert_order("o", "paid", Some("second"));
-    let history = stage.payment("first");
+    assert_settled(&app.callback(&notification("first", "o", "failed")), "failed");
+    assert_settled(&app.callback(&notification("second", "o", "completed")), "completed");
+    assert_settled(&app.callback(&notification("first", "o", "completed")), "unapplied");
+    assert_settled(&app.callback(&notification("first", "o", "completed")), "duplicate");
+    assert_settled(&app.callback(&partial_refund("third", "o", "2025-01-06T12:00:00Z")), "unapplied");
+    app.assert_order("o", "paid", Some("second"));
+    let history = app.payment("first");
     // The money is in and recorded all the same.
     assert_eq!(history["payment"]["status"], "completed");
     assert_eq!(history["payment"]["record"]["status"], "completed");
     assert!(history["payment"]["paidAt"].is_string());
     assert_eq!(history["deliveries"][1]["reason"], "order_paid");
     // The refund of what did not pay it is no matter to the order.
-    assert_settled(&stage.callback(&notification("first", "o", "refunded")), "refunded");
-    stage.assert_order("o", "paid", Some("second"));
+    assert_settled(&app.callback(&notification("first", "o", "refunded")), "refunded");
+    app.assert_order("o", "paid", Some("second"));
 }
 
 fn a_refund_of_the_payment_that_paid_refunds_the_order(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    assert_settled(&stage.callback(&notification("p", "o", "completed")), "completed");
-    let paid_at = stage.order("o")["order"]["paidAt"].clone();
-    assert_settled(&stage.callback(&notification("p", "o", "refunded")), "refunded");
-    stage.assert_order("o", "refunded", Some("p"));
-    assert_eq!(stage.order("o")["order"]["paidAt"], paid_at);
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    assert_settled(&app.callback(&notification("p", "o", "completed")), "completed");
+    let paid_at = app.order("o")["order"]["paidAt"].clone();
+    assert_settled(&app.callback(&notification("p", "o", "refunded")), "refunded");
+    app.assert_order("o", "refunded", Some("p"));
+    assert_eq!(app.order("o")["order"]["paidAt"], paid_at);
     for late in ["completed", "failed", "pending"] {
-        assert_settled(&stage.callback(&notification("p", "o", late)), "ignored");
+        assert_settled(&app.callback(&notification("p", "o", late)), "ignored");
     }
     // Another payment may be registered, and its money arrives, but the order is not paid again.
-    stage.expect_payment("p2", "o");
-    assert_settled(&stage.callback(&notification("p2", "o", "completed")), "unapplied");
-    assert_eq!(stage.payment("p2")["deliveries"][0]["reason"], "order_refunded");
-    stage.assert_order("o", "refunded", Some("p"));
+    app.expect_payment("p2", "o");
+    assert_settled(&app.callback(&notification("p2", "o", "completed")), "unapplied");
+    assert_eq!(app.payment("p2")["deliveries"][0]["reason"], "order_refunded");
+    app.assert_order("o", "refunded", Some("p"));
 }
 
 fn a_cancelled_order_is_not_paid(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    assert_eq!(stage.post(PORTAL_KEY, "/api/orders/o/cancel").status, 200);
-    assert_settled(&stage.callback(&notification("p", "o", "completed")), "unapplied");
-    let history = stage.payment("p");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    assert_eq!(app.post(PORTAL_KEY, "/api/orders/o/cancel").status, 200);
+    assert_settled(&app.callback(&notification("p", "o", "completed")), "unapplied");
+    let history = app.payment("p");
     assert_eq!(
         (&history["payment"]["status"], &history["order"]["status"]),
         (&json!("completed"), &json!("cancelled"))
     );
     assert_eq!(history["deliveries"][0]["reason"], "order_cancelled");
     assert_eq!(history["order"]["paidAt"], json!(null));
-    let unapplied = stage.service.wait_for_records(1, |record| record["outcome"] == "unapplied");
+    let unapplied = app.service.wait_for_records(1, |record| record["outcome"] == "unapplied");
     assert_eq!(unapplied[0]["level"], "warn", "an operator must look");
 }
 
 fn any_order_and_repetition_ends_in_the_same_status(store: Store) {
-    let stage = Stage::open(store);
+    let app = TestApp::open(store);
     let said = ["processing", "failed", "completed", "refunded"];
     for (index, order_of) in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]].into_iter().enumerate() {
         let (payment, order) = (format!("p{index}"), format!("o{index}"));
-        stage.expect_payment(&payment, &order);
+        app.expect_payment(&payment, &order);
         for status in order_of.into_iter().chain(order_of).map(|place| said[place]) {
-            assert_eq!(stage.callback(&notification(&payment, &order, status)).status, 200);
+            assert_eq!(app.callback(&notification(&payment, &order, status)).status, 200);
         }
-        assert_eq!(stage.payment(&payment)["payment"]["status"], "refunded");
-        assert_ne!(stage.order(&order)["order"]["status"], "paid");
+        assert_eq!(app.payment(&payment)["payment"]["status"], "refunded");
+        assert_ne!(app.order(&order)["order"]["status"], "paid");
     }
 }
 
 fn a_method_that_differs_is_a_warning_and_the_registered_one_counts(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let by_paypal = with(notification("p", "o", "completed"), json!({ "paymentMethod": "paypal" }));
-    assert_settled(&stage.callback(&by_paypal), "completed");
-    let history = stage.payment("p");
+    assert_settled(&app.callback(&by_paypal), "completed");
+    let history = app.payment("p");
     assert_eq!(history["payment"]["paymentMethod"], "webpay");
     assert_eq!(names(&history["payment"]["record"]), ["kind", "status", "transactionId"]);
     assert_eq!(history["payment"]["record"]["kind"], "webpay");
     assert_eq!(history["deliveries"][0]["paymentMethod"], "paypal");
-    let warning = stage.service.wait_for_records(1, |record| record["level"] == "warn");
+    let warning = app.service.wait_for_records(1, |record| record["level"] == "warn");
     assert_eq!(warning[0]["message"], "the payment method differs; the registered one counts");
     let methods = (&warning[0]["payment_method"], &warning[0]["registered_method"]);
     assert_eq!(methods, (&json!("paypal"), &json!("webpay")));
 }
 
 fn the_portal_is_told_of_what_happened(store: Store) {
-    let stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    stage.expect_payment("p2", "o");
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    app.expect_payment("p2", "o");
     for body in [
         notification("p", "o", "processing"),
         notification("p", "o", "failed"),
@@ -247,7 +249,7 @@ fn the_portal_is_told_of_what_happened(store: Store) {
         partial_refund("p", "o", "2025-01-06T12:00:00Z"),
         notification("p", "o", "refunded"),
     ] {
-        assert_eq!(stage.callback(&body).status, 200);
+        assert_eq!(app.callback(&body).status, 200);
     }
     let expected = [
         "payment.failed",
@@ -257,5 +259,5 @@ fn the_portal_is_told_of_what_happened(store: Store) {
         "payment.partially_refunded",
         "payment.refunded",
     ];
-    assert_eq!(stage.store.events(), expected);
+    assert_eq!(app.store.events(), expected);
 }

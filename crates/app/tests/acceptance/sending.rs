@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
 
-use crate::stage::{OPERATOR_KEY, PAYMENT_KEY, Stage, Store, command, folder, registration, word};
+use crate::test_app::{OPERATOR_KEY, PAYMENT_KEY, Store, TestApp, command, folder, registration, word};
 
 on_both_stores! {
     a_callback_is_sent_and_settled,
@@ -32,23 +32,23 @@ fn document(output: &Output, code: i32) -> Value {
 const KEY: [(&str, &str); 1] = [("PAYMENT_API_KEY", "the-key-of-the-sender, the-next-key")];
 
 fn a_callback_is_sent_and_settled(store: Store) {
-    let stage = Stage::open(store);
-    let url = format!("http://{}", stage.service.address());
+    let app = TestApp::open(store);
+    let url = format!("http://{}", app.service.address());
     let sent = document(&send(&url, &[], &KEY), 1);
     assert_eq!((&sent["delivered"], &sent["attempts"], &sent["httpStatus"]), (&json!(false), &json!(1), &json!(404)));
     assert_eq!(sent["answer"]["code"], "payment_not_found");
-    assert_eq!(stage.register(&registration("p", "o")).json()["applied"], json!(["completed"]));
-    stage.expect_payment("p2", "o2");
+    assert_eq!(app.register(&registration("p", "o")).json()["applied"], json!(["completed"]));
+    app.expect_payment("p2", "o2");
     let options = ["--transaction-id", "t", "--amount", "29.00", "--currency", "EUR", "--method", "webpay"];
     let options = [&["--payment-id", "p2", "--order-id", "o2"], &options[..]].concat();
     let sent = document(&send(&format!("{url}/"), &options, &KEY), 0);
     assert_eq!((&sent["delivered"], &sent["httpStatus"]), (&json!(true), &json!(200)));
     assert_eq!(sent["answer"]["outcome"], "completed");
-    assert_eq!(stage.payment("p2")["payment"]["providerTransactionId"], "t");
+    assert_eq!(app.payment("p2")["payment"]["providerTransactionId"], "t");
     let partial = ["--event", "refunded", "--timestamp", "2025-01-06T12:00:00Z", "--amount", "5"];
     let partial = document(&send(&url, &partial, &KEY), 0);
     assert_eq!(partial["answer"]["outcome"], "partially_refunded");
-    let delivery = &stage.deliveries("?limit=1")[0];
+    let delivery = &app.deliveries("?limit=1")[0];
     assert_eq!((&delivery["event"], &delivery["sentAt"]), (&json!("refunded"), &json!("2025-01-06T12:00:00.000Z")));
     assert_eq!(delivery["paymentMethod"], json!(null), "the deployed sender names none");
     let refused = document(&send(&url, &["--amount", "1"], &KEY), 1);
@@ -61,13 +61,13 @@ fn a_signed_callback_is_sent_and_settled(store: Store) {
     const SECRETS: &str =
         "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cywgMzIgYnl0ZXMgbG9uZw== whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHRlc3RzLCAzMmJ5dGVz";
     let settings = [("WEBHOOK_AUTH", "both"), ("PAYMENT_WEBHOOK_SECRET", SECRETS)];
-    let stage = Stage::with(store, &settings);
-    stage.expect_payment("p", "o");
-    let url = format!("http://{}", stage.service.address());
+    let app = TestApp::with(store, &settings);
+    app.expect_payment("p", "o");
+    let url = format!("http://{}", app.service.address());
     let environment = [("PAYMENT_API_KEY", PAYMENT_KEY), ("PAYMENT_WEBHOOK_SECRET", SECRETS)];
     assert_eq!(document(&send(&url, &[], &environment), 0)["answer"]["outcome"], "completed");
     assert_eq!(document(&send(&url, &[], &KEY), 1)["httpStatus"], 401);
-    assert_eq!(stage.get(OPERATOR_KEY, "/api/deliveries").json()["deliveries"].as_array().map(Vec::len), Some(1));
+    assert_eq!(app.get(OPERATOR_KEY, "/api/deliveries").json()["deliveries"].as_array().map(Vec::len), Some(1));
 }
 
 /// Answers each request in turn with these answers, one a connection, and hands over what was asked.

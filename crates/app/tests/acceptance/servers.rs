@@ -45,7 +45,7 @@ impl Server {
     }
 
     fn new() -> Self {
-        let folder = crate::stage::folder();
+        let folder = crate::test_app::folder();
         if geteuid().is_root() {
             let owner = Command::new("chown").arg("postgres").arg(folder.path()).status();
             assert!(owner.expect("a program that runs").success());
@@ -127,7 +127,7 @@ pub(crate) struct Pooler {
 
 impl Pooler {
     pub(crate) fn start(server: &url::Url, pool_mode: &str) -> Self {
-        let folder = crate::stage::folder();
+        let folder = crate::test_app::folder();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (host, port) = (server.host_str().expect("a host"), server.port().unwrap_or(5432));
         let settings = format!(

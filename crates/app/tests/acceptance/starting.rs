@@ -1,5 +1,6 @@
 //! What stops a start, and where settings come from (contract §2).
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -16,12 +17,19 @@ use serde_json::{Value, json};
 use simulator::{Proxy, Request, Service};
 use tempfile::TempDir;
 
-use crate::stage::{
-    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, PROGRAM, Stage, Store, assert_problem, callback, command, folder,
+use crate::test_app::{
+    OPERATOR_KEY, PAYMENT_KEY, PORTAL_KEY, PROGRAM, Store, TestApp, assert_problem, callback, command, folder,
     notification, register, registration, serve, word,
 };
 
 const SECRET: &str = "marked-secret";
+
+const EXAMPLE: &str = include_str!("../../../../.env.example");
+
+/// All settings, each with its default or an empty value.
+fn example_settings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EXAMPLE.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='))
+}
 
 /// Nobody is there, and nobody is asked.
 const LOGGING_SERVICE: (&str, &str) = ("LOGGING_SERVICE_URL", "http://127.0.0.1:9");
@@ -163,26 +171,21 @@ fn white_space_around_a_value_is_dropped() {
         let end = ["\n", "\r\n", " ", "\t"][index % 4];
         format!("{end}{value}{end}")
     };
-    let values = [
+    let not_the_default = BTreeMap::from([
         ("DATABASE_URL", &*url),
         ("PAYMENT_API_KEY", PAYMENT_KEY),
         ("PORTAL_API_KEY", PORTAL_KEY),
         ("OPERATOR_API_KEY", OPERATOR_KEY),
         ("PAYMENT_WEBHOOK_SECRET", crate::authentication::SECRET),
-        ("WEBHOOK_AUTH", "api-key"),
         ("BIND_ADDRESS", "127.0.0.1:0"),
-        ("DATABASE_POOL_SIZE", "4"),
-        ("DATABASE_WAIT_S", "30"),
-        ("RESPONSE_DEADLINE_MS", "4000"),
-        ("BODY_BYTES_MAX", "65536"),
-        ("INTAKE_QUEUE_MAX", "4096"),
-        ("KEEP_ALIVE_S", "75"),
         ("LOG_LEVEL", "debug"),
         ("LOG_FORMAT", "json"),
         ("SERVICE_NAME", "padded"),
         ("LOGGING_SERVICE_URL", "http://127.0.0.1:9"),
-        ("LOGGING_SERVICE_API_PATH", "/api/logs"),
-    ];
+    ]);
+    let value = |(name, default)| (name, not_the_default.get(name).copied().unwrap_or(default));
+    let values: Vec<_> = example_settings().map(value).collect();
+    assert!(values.iter().all(|(_, value)| !value.is_empty()), "every setting has a value: {values:?}");
     for turn in 0..4 {
         let values: Vec<_> = values.iter().map(|(name, value)| (*name, padded(value, turn))).collect();
         let service =
@@ -331,12 +334,12 @@ fn settings_are_read_from_an_env_file_and_the_environment_wins() {
     );
     fs::write(folder.path().join(".env"), env).expect("a file");
     let environment = [("SERVICE_NAME", "from-the-environment"), ("OPERATOR_API_KEY", "from-the-environment")];
-    let service = simulator::Service::start(crate::stage::PROGRAM.as_ref(), folder.path(), environment);
+    let service = simulator::Service::start(crate::test_app::PROGRAM.as_ref(), folder.path(), environment);
     let service = service.expect("a service that listens");
     let answered = |request: Request| service.exchange(&request).expect("an answer").status;
     assert_eq!(answered(callback(&notification("p", "o", "completed"))), 401);
     let body = notification("p", "o", "completed").to_string();
-    assert_eq!(answered(Request::post(crate::stage::WEBHOOK).key("from the file").json(body)), 404);
+    assert_eq!(answered(Request::post(crate::test_app::WEBHOOK).key("from the file").json(body)), 404);
     assert_eq!(answered(Request::get("/api/orders/o").key(PORTAL_KEY)), 404);
     assert_eq!(answered(Request::get("/api/deliveries").key("from-the-file")), 401);
     assert_eq!(answered(Request::get("/api/deliveries").key("from-the-environment")), 200);
@@ -352,25 +355,10 @@ fn an_empty_variable_is_an_unset_one() {
     let folder = folder();
     let env = format!("PAYMENT_API_KEY=k\nPORTAL_API_KEY={PORTAL_KEY}\nOPERATOR_API_KEY=\nLOG_LEVEL=\n");
     fs::write(folder.path().join(".env"), env).expect("a file");
-    let empty = [
-        ("DATABASE_URL", ""),
-        ("WEBHOOK_AUTH", ""),
-        ("PAYMENT_WEBHOOK_SECRET", ""),
-        ("PORTAL_API_KEY", ""),
-        ("DATABASE_POOL_SIZE", ""),
-        ("DATABASE_WAIT_S", ""),
-        ("RESPONSE_DEADLINE_MS", ""),
-        ("BODY_BYTES_MAX", ""),
-        ("INTAKE_QUEUE_MAX", ""),
-        ("KEEP_ALIVE_S", ""),
-        ("LOG_LEVEL", ""),
-        ("LOG_FORMAT", ""),
-        ("SERVICE_NAME", ""),
-        ("LOGGING_SERVICE_URL", ""),
-        ("LOGGING_SERVICE_API_PATH", ""),
-        ("OUTPUT_JSON", ""),
-    ];
-    let service = simulator::Service::start(crate::stage::PROGRAM.as_ref(), folder.path(), empty);
+    // With the default address, the tests that run at once would take each other's port.
+    let names = example_settings().map(|(name, _)| name).filter(|name| *name != "BIND_ADDRESS");
+    let empty = names.chain(["OUTPUT_JSON"]).map(|name| (name, ""));
+    let service = simulator::Service::start(crate::test_app::PROGRAM.as_ref(), folder.path(), empty);
     let service = service.expect("a service that listens");
     assert_eq!(service.records()[0]["service"], "payment-callback");
     assert!(folder.path().join("data/payment-callback.sqlite3").exists(), "the default, and its folder");
@@ -391,17 +379,17 @@ on_both_stores! {
 }
 
 fn a_second_start_finds_what_the_first_left(store: Store) {
-    let mut stage = Stage::open(store);
-    let applied = |stage: &Stage| {
-        let records = stage.service.records();
+    let mut app = TestApp::open(store);
+    let applied = |app: &TestApp| {
+        let records = app.service.records();
         records.iter().filter(|record| record["message"] == "migration applied").count()
     };
-    assert_ne!(applied(&stage), 0);
-    stage.expect_payment("p", "o");
-    assert_eq!(stage.service.stop().expect("an end").code, Some(0));
-    stage.restart();
-    assert_eq!(applied(&stage), 0);
-    assert_eq!(stage.payment("p")["payment"]["status"], "pending");
+    assert_ne!(applied(&app), 0);
+    app.expect_payment("p", "o");
+    assert_eq!(app.service.stop().expect("an end").code, Some(0));
+    app.restart();
+    assert_eq!(applied(&app), 0);
+    assert_eq!(app.payment("p")["payment"]["status"], "pending");
 }
 
 fn processes_that_start_together_all_serve(store: Store) {
@@ -548,7 +536,6 @@ fn an_empty_variable_leaves_it_to_the_env_file() {
 
 #[test]
 fn the_example_is_an_env_file_that_needs_a_key_only() {
-    const EXAMPLE: &str = include_str!("../../../../.env.example");
     let folder = folder();
     let file = folder.path().join(".env");
     fs::write(&file, EXAMPLE).expect("a file");
@@ -604,27 +591,4 @@ fn it_says_where_it_listens() {
     let address: SocketAddr = word(&listening["address"]).parse().expect("an address");
     assert!(address.port() != 0 && address == service.address());
     assert_eq!((&listening["level"], &listening["service"]), (&json!("info"), &json!("payment-callback")));
-}
-
-#[test]
-fn every_command_s_help_names_variables_and_defaults() {
-    let folder = folder();
-    let ledger = &["DATABASE_URL", "sqlite://data/payment-callback.sqlite3"][..];
-    for (subcommand, named) in [
-        ("migrate", &["DATABASE_WAIT_S", "[default: 30]", "seconds"][..]),
-        ("register", &["REGISTER_PAYMENT_ID", "--payment-id", "--order-id", "--amount", "--currency", "--method"]),
-        ("send", &["SEND_URL", "--url", "PAYMENT_API_KEY", "PAYMENT_WEBHOOK_SECRET", "--status", "[default: now]"]),
-        ("payment", &["OUTPUT_JSON", "--json"]),
-        ("order", &["OUTPUT_JSON", "--json"]),
-        ("deliveries", &["DELIVERIES_LIMIT", "[default: 50]", "--payment", "--order", "--outcome", "--since"]),
-        ("replay", &["--dry-run", "OUTPUT_JSON"]),
-    ] {
-        let ended = command(&folder, &[subcommand, "--help"], &[("COLUMNS", "200")]);
-        let help = String::from_utf8_lossy(&ended.stdout);
-        assert_eq!(ended.status.code(), Some(0));
-        let ledger = if subcommand == "send" { &[][..] } else { ledger };
-        for part in named.iter().chain(ledger) {
-            assert!(help.contains(part), "{subcommand} {part}: {help}");
-        }
-    }
 }

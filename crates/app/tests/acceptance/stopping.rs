@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use simulator::{Connection, Request, Service};
 
-use crate::stage::{PORTAL_KEY, Stage, Store, WEBHOOK, assert_settled, callback, notification, register, registration};
+use crate::test_app::{
+    PORTAL_KEY, Store, TestApp, WEBHOOK, assert_settled, callback, notification, register, registration,
+};
 
 on_both_stores! {
     what_is_in_flight_is_answered,
@@ -28,33 +30,33 @@ const STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// Callbacks wait for as long as a test lets them, however busy the machine is.
 const PATIENT: (&str, &str) = ("RESPONSE_DEADLINE_MS", "60000");
 
-fn connect(stage: &Stage) -> Connection {
-    stage.service.connect().expect("a connection")
+fn connect(app: &TestApp) -> Connection {
+    app.service.connect().expect("a connection")
 }
 
 fn what_is_in_flight_is_answered(store: Store) {
-    let mut stage = Stage::with(store, &[PATIENT]);
-    stage.expect_payment("p", "o");
-    let mut idle: Vec<_> = (0..5).map(|_| connect(&stage)).collect();
-    let mut used = connect(&stage);
+    let mut app = TestApp::with(store, &[PATIENT]);
+    app.expect_payment("p", "o");
+    let mut idle: Vec<_> = (0..5).map(|_| connect(&app)).collect();
+    let mut used = connect(&app);
     assert_eq!(used.exchange(&Request::get("/healthz")).expect("an answer").status, 200);
     idle.push(used);
 
-    let held = stage.store.hold();
+    let held = app.store.hold();
     let mut in_flight: Vec<_> = (0..4)
         .map(|_| {
-            let mut connection = connect(&stage);
+            let mut connection = connect(&app);
             connection.send(&callback(&notification("p", "o", "completed")).bytes()).expect("an open connection");
             connection
         })
         .collect();
-    let mut registering = connect(&stage);
+    let mut registering = connect(&app);
     let register = register(&registration("p2", "o2"));
     registering.send(&register.bytes()).expect("an open connection");
     thread::sleep(Duration::from_millis(300));
     let told = Instant::now();
-    stage.service.terminate().expect("a process");
-    let _ = stage.service.wait_for_records(1, |record| record["message"] == "stopping");
+    app.service.terminate().expect("a process");
+    let _ = app.service.wait_for_records(1, |record| record["message"] == "stopping");
     thread::sleep(Duration::from_millis(300));
     drop(held);
 
@@ -62,38 +64,38 @@ fn what_is_in_flight_is_answered(store: Store) {
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:#?}");
     assert!(answers.iter().all(|answer| answer.header("connection") == Some("close")), "{answers:#?}");
     assert_eq!(registering.receive().expect("an answer").status, 201);
-    let stopped = stage.service.ended(told).expect("an end");
+    let stopped = app.service.ended(told).expect("an end");
     assert_eq!(stopped.code, Some(0));
     assert!(stopped.took < STOPS_WITHIN, "{stopped:?}");
     for connection in &mut idle {
         connection.closed().expect("a connection that ends without a word");
     }
-    let last = stage.service.records().last().cloned().expect("records");
+    let last = app.service.records().last().cloned().expect("records");
     assert_eq!((&last["message"], &last["all_settled"]), (&"stopped".into(), &true.into()));
 
-    stage.restart();
-    stage.assert_order("o", "paid", Some("p"));
+    app.restart();
+    app.assert_order("o", "paid", Some("p"));
 }
 
 fn what_nobody_waits_for_any_more_is_settled(store: Store) {
-    let mut stage = Stage::with(store, &[PATIENT]);
-    stage.expect_payment("p", "o");
-    let held = stage.store.hold();
-    connect(&stage).send(&callback(&notification("p", "o", "completed")).bytes()).expect("an open connection");
+    let mut app = TestApp::with(store, &[PATIENT]);
+    app.expect_payment("p", "o");
+    let held = app.store.hold();
+    connect(&app).send(&callback(&notification("p", "o", "completed")).bytes()).expect("an open connection");
     thread::sleep(Duration::from_millis(300));
     let told = Instant::now();
-    stage.service.terminate().expect("a process");
+    app.service.terminate().expect("a process");
     thread::sleep(Duration::from_millis(300));
     drop(held);
-    assert_eq!(stage.service.ended(told).expect("an end").code, Some(0));
-    stage.restart();
-    stage.assert_order("o", "paid", Some("p"));
+    assert_eq!(app.service.ended(told).expect("an end").code, Some(0));
+    app.restart();
+    app.assert_order("o", "paid", Some("p"));
 }
 
 fn a_database_that_does_not_answer_does_not_hold_it_up(store: Store) {
-    let mut stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    let held = stage.store.hold();
+    let mut app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    let held = app.store.hold();
     let requests = [
         callback(&notification("p", "o", "completed")),
         Request::get("/api/payments/p").key(PORTAL_KEY),
@@ -102,22 +104,22 @@ fn a_database_that_does_not_answer_does_not_hold_it_up(store: Store) {
     let in_flight: Vec<_> = requests
         .iter()
         .map(|request| {
-            let mut connection = connect(&stage);
+            let mut connection = connect(&app);
             connection.send(&request.bytes()).expect("an open connection");
             connection
         })
         .collect();
     thread::sleep(Duration::from_millis(300));
-    let stopped = stage.service.stop().expect("an end");
+    let stopped = app.service.stop().expect("an end");
     assert_eq!(stopped.code, Some(0));
     assert!(stopped.took < STOPS_WITHIN, "{stopped:?}");
     drop((held, in_flight));
 }
 
 fn it_stops_while_callbacks_stream_in(store: Store) {
-    let mut stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    let address = stage.service.address();
+    let mut app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    let address = app.service.address();
     let (stopped, received) = thread::scope(|scope| {
         let senders: Vec<_> = (0..8)
             .map(|_| {
@@ -138,24 +140,24 @@ fn it_stops_while_callbacks_stream_in(store: Store) {
             })
             .collect();
         let settled = |record: &Value| record["message"] == "notification settled";
-        let _ = stage.service.wait_for_records(40, settled);
-        let stopped = stage.service.stop().expect("an end");
+        let _ = app.service.wait_for_records(40, settled);
+        let stopped = app.service.stop().expect("an end");
         (stopped, senders.into_iter().map(|sender| sender.join().expect("no panic")).sum::<usize>())
     });
     let answered = |record: &&Value| record["route"] == WEBHOOK && record["http_status"] == 200;
-    let answered = stage.service.records().iter().filter(answered).count();
+    let answered = app.service.records().iter().filter(answered).count();
     assert_eq!(received, answered, "what is answered arrives");
     assert_eq!(stopped.code, Some(0));
     assert!(stopped.took < STOPS_WITHIN, "{stopped:?}");
-    stage.restart();
-    assert_settled(&stage.callback(&notification("p", "o", "completed")), "completed");
+    app.restart();
+    assert_settled(&app.callback(&notification("p", "o", "completed")), "completed");
 }
 
 fn no_request_on_an_open_connection_is_left_without_an_answer(store: Store) {
-    let mut stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let mut app = TestApp::open(store);
+    app.expect_payment("p", "o");
     for _ in 0..3 {
-        let address = stage.service.address();
+        let address = app.service.address();
         let (lost, stopped) = thread::scope(|scope| {
             let senders: Vec<_> = (0..12)
                 .map(|_| {
@@ -175,94 +177,94 @@ fn no_request_on_an_open_connection_is_left_without_an_answer(store: Store) {
                     })
                 })
                 .collect();
-            let _ = stage.service.wait_for_records(100, |record| record["message"] == "notification settled");
-            let stopped = stage.service.stop().expect("an end");
+            let _ = app.service.wait_for_records(100, |record| record["message"] == "notification settled");
+            let stopped = app.service.stop().expect("an end");
             (senders.into_iter().map(|sender| sender.join().expect("no panic")).sum::<usize>(), stopped)
         });
         assert_eq!((lost, stopped.code), (0, Some(0)));
         assert!(stopped.took < STOPS_WITHIN, "{stopped:?}");
-        stage.restart();
+        app.restart();
     }
 }
 
 fn a_request_that_comes_just_after_the_signal_is_answered(store: Store) {
-    let mut stage = Stage::open(store);
-    stage.expect_payment("p", "o");
-    let mut unused = connect(&stage);
-    let mut used = connect(&stage);
+    let mut app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    let mut unused = connect(&app);
+    let mut used = connect(&app);
     assert_eq!(used.exchange(&Request::get("/healthz")).expect("an answer").status, 200);
     let told = Instant::now();
-    stage.service.terminate().expect("a process");
-    let _ = stage.service.wait_for_records(1, |record| record["message"] == "stopping");
+    app.service.terminate().expect("a process");
+    let _ = app.service.wait_for_records(1, |record| record["message"] == "stopping");
     for (connection, outcome) in [(&mut unused, "completed"), (&mut used, "duplicate")] {
         let answer = connection.exchange(&callback(&notification("p", "o", "completed"))).expect("an answer");
         assert_settled(&answer, outcome);
         assert_eq!(answer.header("connection"), Some("close"));
         connection.closed().expect("a connection that ends after the answer");
     }
-    let stopped = stage.service.ended(told).expect("an end");
+    let stopped = app.service.ended(told).expect("an end");
     assert!(stopped.code == Some(0) && stopped.took < STOPS_WITHIN, "{stopped:?}");
 }
 
 fn every_signal_to_stop_stops_it(store: Store) {
-    let mut stage = Stage::with(store, &[PATIENT]);
+    let mut app = TestApp::with(store, &[PATIENT]);
     let signals = [Service::terminate as fn(&Service) -> io::Result<()>, Service::interrupt, Service::hang_up];
     for (index, signal) in signals.into_iter().enumerate() {
         let (payment, order) = (format!("p{index}"), format!("o{index}"));
-        stage.expect_payment(&payment, &order);
-        let held = stage.store.hold();
-        let mut connection = connect(&stage);
+        app.expect_payment(&payment, &order);
+        let held = app.store.hold();
+        let mut connection = connect(&app);
         connection.send(&callback(&notification(&payment, &order, "completed")).bytes()).expect("an open connection");
         thread::sleep(Duration::from_millis(300));
         let told = Instant::now();
-        signal(&stage.service).expect("a process");
-        let _ = stage.service.wait_for_records(1, |record| record["message"] == "stopping");
+        signal(&app.service).expect("a process");
+        let _ = app.service.wait_for_records(1, |record| record["message"] == "stopping");
         drop(held);
         assert_settled(&connection.receive().expect("an answer"), "completed");
-        let stopped = stage.service.ended(told).expect("an end");
+        let stopped = app.service.ended(told).expect("an end");
         assert!(stopped.code == Some(0) && stopped.took < STOPS_WITHIN, "{stopped:?}");
-        stage.restart();
-        stage.assert_order(&order, "paid", Some(&payment));
+        app.restart();
+        app.assert_order(&order, "paid", Some(&payment));
     }
 }
 
 fn a_body_that_is_half_sent_is_still_taken(store: Store) {
-    let mut stage = Stage::open(store);
-    stage.expect_payment("p", "o");
+    let mut app = TestApp::open(store);
+    app.expect_payment("p", "o");
     let bytes = callback(&notification("p", "o", "completed")).bytes();
     let (one, other) = bytes.split_at(bytes.len() - 40);
-    let mut connection = connect(&stage);
+    let mut connection = connect(&app);
     connection.send(one).expect("an open connection");
     thread::sleep(Duration::from_millis(300));
     let told = Instant::now();
-    stage.service.terminate().expect("a process");
-    let _ = stage.service.wait_for_records(1, |record| record["message"] == "stopping");
+    app.service.terminate().expect("a process");
+    let _ = app.service.wait_for_records(1, |record| record["message"] == "stopping");
     connection.send(other).expect("an open connection");
     assert_settled(&connection.receive().expect("an answer"), "completed");
-    let stopped = stage.service.ended(told).expect("an end");
+    let stopped = app.service.ended(told).expect("an end");
     assert!(stopped.code == Some(0) && stopped.took < STOPS_WITHIN, "{stopped:?}");
-    stage.restart();
-    stage.assert_order("o", "paid", Some("p"));
+    app.restart();
+    app.assert_order("o", "paid", Some("p"));
 }
 
 fn nobody_new_is_served_while_it_stops(store: Store) {
-    let mut stage = Stage::with(store, &[PATIENT]);
-    stage.expect_payment("p", "o");
-    let address = stage.service.address();
-    let held = stage.store.hold();
-    let mut connection = connect(&stage);
+    let mut app = TestApp::with(store, &[PATIENT]);
+    app.expect_payment("p", "o");
+    let address = app.service.address();
+    let held = app.store.hold();
+    let mut connection = connect(&app);
     connection.send(&callback(&notification("p", "o", "completed")).bytes()).expect("an open connection");
     thread::sleep(Duration::from_millis(300));
     let told = Instant::now();
-    stage.service.terminate().expect("a process");
-    let _ = stage.service.wait_for_records(1, |record| record["message"] == "stopping");
+    app.service.terminate().expect("a process");
+    let _ = app.service.wait_for_records(1, |record| record["message"] == "stopping");
     thread::sleep(Duration::from_millis(300));
     let request = callback(&notification("p", "o", "failed"));
     let late = thread::spawn(move || Connection::open(address).and_then(|mut late| late.exchange(&request)));
     thread::sleep(Duration::from_millis(300));
     drop(held);
     assert_settled(&connection.receive().expect("an answer"), "completed");
-    assert_eq!(stage.service.ended(told).expect("an end").code, Some(0));
+    assert_eq!(app.service.ended(told).expect("an end").code, Some(0));
     let late = late.join().expect("no panic");
     assert!(late.is_err(), "{late:?}");
     assert!(Connection::open(address).is_err());
@@ -271,15 +273,15 @@ fn nobody_new_is_served_while_it_stops(store: Store) {
 fn what_was_answered_before_a_crash_is_kept_and_settled_once(store: Store) {
     const SENDERS: usize = 4;
     const EACH: usize = 40;
-    let mut stage = Stage::open(store);
+    let mut app = TestApp::open(store);
     let ids = |sender: usize| (0..EACH).map(move |index| format!("{sender}-{index}"));
     for id in (0..SENDERS).flat_map(ids) {
-        stage.expect_payment(&id, &format!("o{id}"));
+        app.expect_payment(&id, &format!("o{id}"));
     }
     let completed = |id: &String| callback(&notification(id, &format!("o{id}"), "completed"));
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
-            let mut connection = connect(&stage);
+            let mut connection = connect(&app);
             thread::spawn(move || {
                 let mut answered = Vec::new();
                 // Over and over, so that the crash finds everybody sending.
@@ -292,18 +294,18 @@ fn what_was_answered_before_a_crash_is_kept_and_settled_once(store: Store) {
             })
         })
         .collect();
-    let _ = stage.service.wait_for_records(EACH, |record| record["outcome"] == "completed");
-    stage.service.kill().expect("a process that can be killed");
+    let _ = app.service.wait_for_records(EACH, |record| record["outcome"] == "completed");
+    app.service.kill().expect("a process that can be killed");
     let answered: Vec<_> = senders.into_iter().flat_map(|sender| sender.join().expect("no panic")).collect();
     assert!(answered.len() >= EACH / 2, "{}", answered.len());
 
-    stage.restart();
+    app.restart();
     for id in answered {
-        stage.assert_order(&format!("o{id}"), "paid", Some(&id));
-        assert_settled(&stage.send(&completed(&id)), "duplicate");
+        app.assert_order(&format!("o{id}"), "paid", Some(&id));
+        assert_settled(&app.send(&completed(&id)), "duplicate");
     }
     for id in (0..SENDERS).flat_map(ids) {
-        assert_eq!(stage.send(&completed(&id)).status, 200);
+        assert_eq!(app.send(&completed(&id)).status, 200);
     }
-    assert_eq!(stage.store.events(), vec!["order.paid"; SENDERS * EACH]);
+    assert_eq!(app.store.events(), vec!["order.paid"; SENDERS * EACH]);
 }

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use contracts::postgres::ThrowawayDatabase;
+use conformance::postgres::ThrowawayDatabase;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -201,12 +201,12 @@ fn assert_discreet(lines: &[String], unspeakable: &[&str]) {
 }
 
 /// The service on a store.
-pub(crate) struct Stage {
+pub(crate) struct TestApp {
     pub(crate) service: Watched,
     pub(crate) store: Store,
 }
 
-impl Stage {
+impl TestApp {
     /// With every kind of key and otherwise the defaults.
     pub(crate) fn open(store: Store) -> Self {
         Self::with(store, &[])
