@@ -6,7 +6,7 @@ use benchmark::payments::{method, order_id, payment_id};
 
 use crate::load::Request;
 
-/// The key that they bear.
+/// The key of callbacks.
 pub(crate) const KEY: &str = "benchmark-key-of-32-characters--";
 
 /// Of so many callbacks one is fresh where the others are duplicates.

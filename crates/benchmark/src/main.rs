@@ -3,13 +3,13 @@
 //! it commits, and the release build of the workspace.
 
 mod callbacks;
-mod ground;
+mod dataset;
 mod load;
 mod parts;
 mod pgbench;
 mod report;
 mod server;
-mod setting;
+mod testbed;
 mod trial;
 mod usage;
 
@@ -21,7 +21,7 @@ use clap::{Parser, ValueEnum};
 use parts::sizes::Sizes;
 use parts::{closed, destinations, footprint, lone, open, replicas};
 use report::Figures;
-use setting::Setting;
+use testbed::Testbed;
 
 /// Measures the service and prints a table.
 #[derive(Debug, Parser)]
@@ -69,9 +69,9 @@ fn main() -> anyhow::Result<()> {
     session.part(Part::Log, destinations::round)?;
     if session.includes(Part::Sizes) {
         session.note("registering ten million payments");
-        let mut sizes = Sizes::prepare(&session.setting)?;
-        session.part(Part::Sizes, |setting, figures| {
-            sizes.iter_mut().try_for_each(|sizes| sizes.round(setting, figures))
+        let mut sizes = Sizes::prepare(&session.testbed)?;
+        session.part(Part::Sizes, |testbed, figures| {
+            sizes.iter_mut().try_for_each(|sizes| sizes.round(testbed, figures))
         })?;
     }
     session.end()
@@ -80,7 +80,7 @@ fn main() -> anyhow::Result<()> {
 /// One run of this program.
 struct Session {
     arguments: Arguments,
-    setting: Setting,
+    testbed: Testbed,
     figures: Figures,
     started: Instant,
 }
@@ -89,7 +89,7 @@ impl Session {
     fn begin(arguments: Arguments) -> anyhow::Result<Self> {
         let started = Instant::now();
         note(started, "registering payments");
-        Ok(Self { arguments, setting: Setting::prepare()?, figures: Figures::default(), started })
+        Ok(Self { arguments, testbed: Testbed::prepare()?, figures: Figures::default(), started })
     }
 
     /// Whether this part is wanted. An open loop must know the peak.
@@ -102,12 +102,12 @@ impl Session {
     fn part(
         &mut self,
         part: Part,
-        mut round: impl FnMut(&mut Setting, &mut Figures) -> anyhow::Result<()>,
+        mut round: impl FnMut(&mut Testbed, &mut Figures) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let rounds = if self.includes(part) { self.arguments.rounds } else { 0 };
         for number in 1..=rounds {
             self.note(&format!("{part:?}, round {number} of {rounds}"));
-            round(&mut self.setting, &mut self.figures)?;
+            round(&mut self.testbed, &mut self.figures)?;
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Session {
 
     fn end(self) -> anyhow::Result<()> {
         self.note("done");
-        println!("{}\n\n{}", self.setting.description()?, self.figures.table());
+        println!("{}\n\n{}", self.testbed.description()?, self.figures.table());
         if let Some(path) = self.arguments.json {
             fs::write(path, format!("{:#}\n", self.figures.json()))?;
         }

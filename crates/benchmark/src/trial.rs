@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use crate::callbacks::{completions, fresh_among, mostly_duplicates};
-use crate::ground::Ground;
+use crate::dataset::Dataset;
 use crate::load::{Pace, Sent, send};
 use crate::server::Server;
 use crate::usage::{Commits, Memory, PostgresProcesses, ProcessUsage, WalUsage};
@@ -63,37 +63,37 @@ impl Trial<'_> {
         if self.duplicates { self.callbacks / REPEATED } else { WARM_UP }
     }
 
-    /// How many payments it needs that nobody has heard of.
+    /// How many pending payments it needs.
     pub(crate) fn payments(self) -> u64 {
         self.warm_up() + if self.duplicates { fresh_among(self.callbacks) } else { self.callbacks }
     }
 
     /// Lets this program run on this database.
-    pub(crate) fn run(self, program: &Path, ground: &mut Ground) -> anyhow::Result<Measured> {
-        let payments = ground.take(self.payments()).context("too few payments")?;
+    pub(crate) fn run(self, program: &Path, dataset: &mut Dataset) -> anyhow::Result<Measured> {
+        let payments = dataset.take(self.payments()).context("too few payments")?;
         let warm_up = payments.start..payments.start + self.warm_up();
         let fresh = warm_up.end..payments.end;
         let requests = if self.duplicates { mostly_duplicates(fresh, warm_up.clone()) } else { completions(fresh) };
-        let url = ground.url();
+        let url = dataset.url();
         let settings = [&[("DATABASE_URL", url.as_str())], self.settings].concat();
-        ground.settle_down()?;
-        let (tally_before, wal_before) = (ground.tally()?, WalUsage::of(ground)?);
+        dataset.settle_down()?;
+        let (tally_before, wal_before) = (dataset.tally()?, WalUsage::of(dataset)?);
         let start = |_| Server::start(program, &settings);
         let servers = (0..self.replicas).map(start).collect::<anyhow::Result<Vec<_>>>()?;
         let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
         send(&addresses, self.connections, &completions(warm_up.clone()), Pace::Closed)?;
 
-        let processes = PostgresProcesses::of(ground);
-        let wal_bytes_before = WalUsage::of(ground)?.map(|wal| wal.bytes);
+        let processes = PostgresProcesses::of(dataset);
+        let wal_bytes_before = WalUsage::of(dataset)?.map(|wal| wal.bytes);
         let before = Spent::by(&servers, processes);
         let sent = send(&addresses, self.connections, &requests, self.pace)?;
         let after = Spent::by(&servers, processes);
-        let wal_bytes_after = WalUsage::of(ground)?.map(|wal| wal.bytes);
+        let wal_bytes_after = WalUsage::of(dataset)?.map(|wal| wal.bytes);
 
         let commits: Option<Vec<Commits>> = servers.iter().map(Commits::of).collect();
         let memory_peak = servers.iter().filter_map(|server| Some(Memory::of(server.pid())?.peak)).max();
         servers.into_iter().try_for_each(Server::stop)?;
-        let (tally_after, wal_after) = (ground.tally()?, WalUsage::of(ground)?);
+        let (tally_after, wal_after) = (dataset.tally()?, WalUsage::of(dataset)?);
 
         let settled = requests.len() as u64 + self.warm_up();
         let expected = tally_before.with(i64::try_from(settled)?, i64::try_from(self.payments())?);

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable};
 use simulator::{Connection, Request};
 
-use crate::ground::Ground;
+use crate::dataset::Dataset;
 use crate::server::Server;
 
 /// What a process has used.
@@ -52,8 +52,8 @@ pub(crate) struct PostgresProcesses {
 
 impl PostgresProcesses {
     /// Those of the server that holds this database, if it runs on this machine.
-    pub(crate) fn of(ground: &Ground) -> Option<Self> {
-        let connection = &mut ground.postgres()?.connect();
+    pub(crate) fn of(dataset: &Dataset) -> Option<Self> {
+        let connection = &mut dataset.postgres()?.connect();
         let backend = diesel::dsl::sql::<Integer>("SELECT pg_backend_pid()").get_result::<i32>(connection).ok()?;
         let backend = Stat::of(backend.try_into().ok()?).filter(|stat| stat.name == "postgres")?;
         Some(Self { postmaster: backend.parent })
@@ -69,16 +69,16 @@ impl PostgresProcesses {
 }
 
 /// How busy the machine is with things that are none of ours.
-pub(crate) struct Bystanders {
+pub(crate) struct OtherLoad {
     postgres: Option<PostgresProcesses>,
     since: Instant,
     used: Option<Duration>,
 }
 
-impl Bystanders {
+impl OtherLoad {
     /// Looks from now on.
-    pub(crate) fn watch(ground: &Ground) -> Self {
-        let postgres = PostgresProcesses::of(ground);
+    pub(crate) fn watch(dataset: &Dataset) -> Self {
+        let postgres = PostgresProcesses::of(dataset);
         Self { postgres, since: Instant::now(), used: Self::used(postgres) }
     }
 
@@ -115,8 +115,8 @@ pub(crate) struct WalUsage {
 
 impl WalUsage {
     /// That of the server that holds this database.
-    pub(crate) fn of(ground: &Ground) -> anyhow::Result<Option<Self>> {
-        let Some(database) = ground.postgres() else { return Ok(None) };
+    pub(crate) fn of(dataset: &Dataset) -> anyhow::Result<Option<Self>> {
+        let Some(database) = dataset.postgres() else { return Ok(None) };
         // Later servers have no wal_sync there.
         let query = diesel::sql_query(
             "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint AS bytes, \

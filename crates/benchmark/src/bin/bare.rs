@@ -5,19 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt::System;
-use adapters_http::{ApiKeys, Desk, Metrics, ServerSettings, WebhookAuthentication, listen};
+use adapters_http::{ApiKeys, Parts, ServerSettings, WebhookAuthentication, listen};
 use adapters_logging::{Format, LogSettings};
 use benchmark::payments::{order_id_of, price};
 use chrono::{DateTime, SubsecRound as _, Utc};
-use domain::{
-    Books, Delivery, DeliveryId, ExternalPayment, Money, Order, OrderId, PaymentId, PaymentMethod, PaymentStatus,
-};
-use ports::{
-    Clock, Connections, DeliveryFilter, Keys, Ledger, LedgerError, LedgerFigures, OrderHistory, PaymentHistory,
-    RecordedPayment,
-};
+use conformance::MemoryStore;
+use domain::{Books, ExternalPayment, Money, Order, OrderId, PaymentId, PaymentMethod, PaymentStatus};
+use ports::{Clock, Ledger, LedgerError, Scope};
+use prometheus::Registry;
 use slog::{Level, info};
-use usecases::{GroupCommit, GroupCommitLimits, ReceiveNotification};
+use telemetry::{Metrics, Telemetry};
+use tokio::sync::Semaphore;
+use usecases::{Blocking, GroupCommit, GroupCommitLimits, Observer, ReceiveNotification, StatsCache, UseCases};
 
 fn main() -> anyhow::Result<()> {
     let log_settings = LogSettings {
@@ -30,12 +29,22 @@ fn main() -> anyhow::Result<()> {
     let (log, _guard) = adapters_logging::start(log_settings, std::io::stdout())?;
     #[expect(clippy::disallowed_methods, reason = "this program has no settings but this one")]
     let key = std::env::var("PAYMENT_API_KEY")?;
-    let ledger: Arc<dyn Ledger> = Arc::new(Forgetful { price: price()? });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let metrics = Arc::new(Metrics::new(Arc::clone(&clock), env!("CARGO_PKG_VERSION"), "bare", Vec::new));
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry, env!("CARGO_PKG_VERSION"), "bare");
+    let callback_duration = metrics.whole_duration();
+    let observer: Arc<dyn Observer> = Arc::new(Telemetry::new(log.clone(), metrics));
+    let empty = Arc::new(MemoryStore::default());
+    let use_cases = UseCases {
+        ledger: Arc::new(Forgetful { price: price()? }),
+        history: Arc::clone(&empty) as _,
+        clock: Arc::clone(&clock),
+        observer,
+    };
     let limits = GroupCommitLimits { queue_max: 4096, batch_max: 64, committers: 2, patience: Duration::from_secs(3) };
-    let intake = Arc::new(GroupCommit::start(&ledger, &clock, limits, Arc::clone(&metrics) as _)?);
-    let receive = ReceiveNotification::new(Arc::clone(&intake), Arc::clone(&clock));
+    let intake = Arc::new(GroupCommit::start(&use_cases, limits)?);
+    let permits = Arc::new(Semaphore::new(1));
+    let upkeep = Blocking::new(Arc::clone(&empty) as _, Arc::clone(&permits));
     let settings = ServerSettings {
         bind_address: "127.0.0.1:0".to_owned(),
         connections_max: 512,
@@ -47,8 +56,20 @@ fn main() -> anyhow::Result<()> {
         operator_keys: ApiKeys::default(),
     };
     System::new().block_on(async {
-        let desk = Desk::new(ledger, clock, 1);
-        let mut server = listen(settings, intake, receive, desk, metrics, log.clone())?;
+        let parts = Parts {
+            receive: ReceiveNotification::new(Arc::clone(&intake), use_cases.clone()),
+            intake,
+            use_cases: Blocking::new(Arc::new(use_cases), Arc::clone(&permits)),
+            history: Blocking::new(empty as _, permits),
+            stats: Arc::new(StatsCache::new(upkeep.clone())),
+            upkeep,
+            background: Arc::default(),
+            registry,
+            callback_duration,
+            clock,
+            log: log.clone(),
+        };
+        let mut server = listen(settings, parts)?;
         for address in server.addresses()? {
             info!(log, "listening"; "address" => %address);
         }
@@ -79,47 +100,15 @@ impl Forgetful {
 }
 
 impl Ledger for Forgetful {
-    fn amend_books(&self, keys: &Keys, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
-        let payments: Vec<_> = keys.payments.iter().filter_map(|id| self.payment(id)).collect();
-        let order_ids = payments.iter().map(|payment| &payment.order_id).chain(&keys.orders);
+    fn amend_books(&self, scope: &Scope, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError> {
+        let payments: Vec<_> = scope.payments.iter().filter_map(|id| self.payment(id)).collect();
+        let order_ids = payments.iter().map(|payment| &payment.order_id).chain(&scope.orders);
         let order = |id: &OrderId| Order::open(id.clone(), self.price, DateTime::UNIX_EPOCH);
         let orders = order_ids.map(order).collect();
         let mut books = Books::open(payments, orders, Vec::new(), Vec::new());
         act(&mut books);
         drop(books.close());
         Ok(())
-    }
-
-    fn payment(&self, _: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
-        Ok(None)
-    }
-
-    fn payment_and_order(&self, _: &PaymentId) -> Result<Option<(RecordedPayment, Order)>, LedgerError> {
-        Ok(None)
-    }
-
-    fn order(&self, _: &OrderId) -> Result<Option<OrderHistory>, LedgerError> {
-        Ok(None)
-    }
-
-    fn delivery(&self, _: DeliveryId) -> Result<Option<Delivery>, LedgerError> {
-        Ok(None)
-    }
-
-    fn deliveries(&self, _: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError> {
-        Ok(Vec::new())
-    }
-
-    fn check(&self) -> Result<(), LedgerError> {
-        Ok(())
-    }
-
-    fn figures(&self) -> Result<LedgerFigures, LedgerError> {
-        Ok(LedgerFigures::default())
-    }
-
-    fn connections(&self) -> Connections {
-        Connections::default()
     }
 }
 

@@ -3,11 +3,12 @@
 use std::slice;
 
 use crate::callbacks::completions;
-use crate::ground::Store;
+use crate::dataset::Store;
 use crate::load::{Pace, Sent, send};
+use crate::pgbench::Script;
 use crate::report::{Figures, mebibytes, micros};
 use crate::server::Server;
-use crate::setting::Setting;
+use crate::testbed::Testbed;
 use crate::trial::{Measured, Trial};
 use crate::usage::ProcessUsage;
 
@@ -20,18 +21,20 @@ const TRANSACTIONS: u64 = 6_000;
 /// How many callbacks the service settles.
 const CALLBACKS: u64 = 20_000;
 
-pub(crate) fn round(setting: &mut Setting, figures: &mut Figures) -> anyhow::Result<()> {
-    let pgbench = pgbench(setting, figures)?;
-    let bare = bare(setting, figures)?;
+pub(crate) fn round(testbed: &mut Testbed, figures: &mut Figures) -> anyhow::Result<()> {
+    let statements = pgbench(testbed, Script::Statements, "pgbench.closed", figures)?;
+    let one_statement = pgbench(testbed, Script::OneStatement, "pgbench.one_statement", figures)?;
+    let bare = bare(testbed, figures)?;
     for store in Store::ALL {
         let name = |figure: &str| format!("{}.{figure}", store.word());
-        let fresh = setting.run(store, Trial::closed(CALLBACKS))?;
+        let fresh = testbed.run(store, Trial::closed(CALLBACKS))?;
         let per_second = fresh.sent.per_second();
         note(figures, &name("closed"), &fresh);
-        figures.note(name("closed.over_pgbench"), per_second / pgbench);
+        figures.note(name("closed.over_pgbench"), per_second / statements);
+        figures.note(name("closed.over_one_statement"), per_second / one_statement);
         figures.note(name("closed.over_bare"), per_second / bare);
         figures.note_some(name("memory.peak_mib"), fresh.memory_peak.map(mebibytes));
-        let duplicates = setting.run(store, Trial { duplicates: true, ..Trial::closed(CALLBACKS) })?;
+        let duplicates = testbed.run(store, Trial { duplicates: true, ..Trial::closed(CALLBACKS) })?;
         figures.note(name("duplicates.per_second"), duplicates.sent.per_second());
         figures.note(name("duplicates.over_fresh"), duplicates.sent.per_second() / per_second);
     }
@@ -39,25 +42,25 @@ pub(crate) fn round(setting: &mut Setting, figures: &mut Figures) -> anyhow::Res
 }
 
 /// Transactions a second with whichever number of clients makes most.
-fn pgbench(setting: &mut Setting, figures: &mut Figures) -> anyhow::Result<f64> {
-    let (mut best, mut best_clients) = (setting.pgbench(CLIENTS[0], TRANSACTIONS, None)?, CLIENTS[0]);
+fn pgbench(testbed: &mut Testbed, script: Script, name: &str, figures: &mut Figures) -> anyhow::Result<f64> {
+    let (mut best, mut best_clients) = (testbed.pgbench(script, CLIENTS[0], TRANSACTIONS, None)?, CLIENTS[0]);
     for clients in &CLIENTS[1..] {
-        let ran = setting.pgbench(*clients, TRANSACTIONS, None)?;
+        let ran = testbed.pgbench(script, *clients, TRANSACTIONS, None)?;
         if ran.per_second > best.per_second {
             (best, best_clients) = (ran, *clients);
         }
     }
-    figures.note("pgbench.closed.per_second", best.per_second);
-    figures.note("pgbench.closed.clients", best_clients as f64);
-    figures.note_some("pgbench.closed.database_cpu_us", best.database_cpu.map(micros));
-    figures.note_latencies("pgbench.closed", &best.latencies);
+    figures.note(format!("{name}.per_second"), best.per_second);
+    figures.note(format!("{name}.clients"), best_clients as f64);
+    figures.note_some(format!("{name}.database_cpu_us"), best.database_cpu.map(micros));
+    figures.note_latencies(name, &best.latencies);
     Ok(best.per_second)
 }
 
 /// Callbacks a second where nothing is stored.
-fn bare(setting: &Setting, figures: &mut Figures) -> anyhow::Result<f64> {
+fn bare(testbed: &Testbed, figures: &mut Figures) -> anyhow::Result<f64> {
     let requests = completions(0..2 * CALLBACKS);
-    let server = Server::start(&setting.bare, &[])?;
+    let server = Server::start(&testbed.bare, &[])?;
     let cpu = || Some(ProcessUsage::of(server.pid())?.cpu);
     let before = cpu();
     let sent = send(slice::from_ref(&server.address), 64, &requests, Pace::Closed)?;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use simulator::{Conduct, LoggingService};
+use simulator::{Behaviour, LoggingService};
 
-use crate::ground::Store;
-use crate::report::Figures;
-use crate::setting::Setting;
+use crate::dataset::Store;
+use crate::report::{Figures, LOG_DESTINATIONS};
+use crate::testbed::Testbed;
 use crate::trial::Trial;
 
 const CALLBACKS: u64 = 12_000;
@@ -24,31 +24,28 @@ enum Destination {
     Fails,
     /// Takes connections and says nothing.
     Hangs,
-    /// Nobody listens.
+    /// The port is closed.
     Down,
 }
-
-/// As the names of the figures and the table have them.
-pub(crate) const WORDS: [&str; 6] = ["unset", "well", "slow", "fails", "hangs", "down"];
 
 impl Destination {
     const ALL: [Self; 6] = [Self::Unset, Self::Well, Self::Slow, Self::Fails, Self::Hangs, Self::Down];
 
     fn word(self) -> &'static str {
-        WORDS[self as usize]
+        LOG_DESTINATIONS[self as usize]
     }
 
     /// What is to stand at the other end; `None` if records go nowhere.
     fn open(self) -> anyhow::Result<Option<LoggingService>> {
-        let conduct = match self {
+        let behaviour = match self {
             Self::Unset => return Ok(None),
-            Self::Well | Self::Down => Conduct::Proper,
-            Self::Slow => Conduct::Slow(Duration::from_millis(200)),
-            Self::Fails => Conduct::Answering(500),
-            Self::Hangs => Conduct::Hanging,
+            Self::Well | Self::Down => Behaviour::Proper,
+            Self::Slow => Behaviour::Slow(Duration::from_millis(200)),
+            Self::Fails => Behaviour::Answering(500),
+            Self::Hangs => Behaviour::Hanging,
         };
         let service = LoggingService::start()?;
-        service.conduct(conduct);
+        service.behaviour(behaviour);
         if matches!(self, Self::Down) {
             service.stop();
         }
@@ -56,12 +53,12 @@ impl Destination {
     }
 }
 
-pub(crate) fn round(setting: &mut Setting, figures: &mut Figures) -> anyhow::Result<()> {
+pub(crate) fn round(testbed: &mut Testbed, figures: &mut Figures) -> anyhow::Result<()> {
     for destination in Destination::ALL {
         let service = destination.open()?;
         let url = service.as_ref().map(LoggingService::url);
         let settings: Vec<_> = url.iter().map(|url| ("LOGGING_SERVICE_URL", url.as_str())).collect();
-        let sent = setting.run(Store::Sqlite, Trial { settings: &settings, ..Trial::closed(CALLBACKS) })?.sent;
+        let sent = testbed.run(Store::Sqlite, Trial { settings: &settings, ..Trial::closed(CALLBACKS) })?.sent;
         figures.note(format!("log.{}.per_second", destination.word()), sent.per_second());
     }
     Ok(())

@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 
 use simulator::{Connection, Request};
 
-use crate::ground::Store;
+use crate::dataset::Store;
 use crate::report::{Figures, mebibytes, millis};
 use crate::server::Server;
-use crate::setting::Setting;
+use crate::testbed::Testbed;
 use crate::usage::Memory;
 
 /// How often something that varies is tried in one round.
 const TIMES: usize = 5;
 
-pub(crate) fn round(setting: &mut Setting, figures: &mut Figures) -> anyhow::Result<()> {
-    figures.note("program_mib", mebibytes(fs::metadata(&setting.program)?.len()));
+pub(crate) fn round(testbed: &mut Testbed, figures: &mut Figures) -> anyhow::Result<()> {
+    figures.note("program_mib", mebibytes(fs::metadata(&testbed.program)?.len()));
     for _ in 0..TIMES {
         figures.note("machine.sync_ms", millis(sync_takes()?));
     }
     for store in Store::ALL {
         let name = |figure: &str| format!("{}.{figure}", store.word());
-        let url = setting.ground(store, 0)?.url();
+        let url = testbed.dataset(store, 0)?.url();
         for _ in 0..TIMES {
-            let server = Server::start(&setting.program, &[("DATABASE_URL", &url)])?;
+            let server = Server::start(&testbed.program, &[("DATABASE_URL", &url)])?;
             figures.note(name("start_ms"), millis(server.start_took));
             // Idle, but not new: it has been to its database once.
             Connection::open(server.address)?.exchange(&Request::get("/readyz"))?;

@@ -1,10 +1,11 @@
 //! Callbacks that come whether or not the one before is answered: at half of the service's peak, and at half of
 //! pgbench's, which can't keep up with more, beside pgbench itself.
 
-use crate::ground::Store;
+use crate::dataset::Store;
 use crate::load::{Pace, Sent};
+use crate::pgbench::Script;
 use crate::report::Figures;
-use crate::setting::Setting;
+use crate::testbed::Testbed;
 use crate::trial::Trial;
 
 /// How long it lasts, in seconds.
@@ -16,17 +17,17 @@ const CONNECTIONS: usize = 256;
 /// What pgbench did best with, mostly.
 const CLIENTS: u64 = 32;
 
-pub(crate) fn round(setting: &mut Setting, figures: &mut Figures) -> anyhow::Result<()> {
+pub(crate) fn round(testbed: &mut Testbed, figures: &mut Figures) -> anyhow::Result<()> {
     for store in Store::ALL {
         let name = |figure: &str| format!("{}.{figure}", store.word());
         let Some(peak) = figures.median(&name("closed.per_second")) else { continue };
-        let sent = at_rate(setting, store, peak / 2.0)?;
+        let sent = at_rate(testbed, store, peak / 2.0)?;
         figures.note(name("open.per_second"), sent.per_second());
         figures.note_latencies(&name("open"), &sent.latencies);
     }
     let Some(peak) = figures.median("pgbench.closed.per_second") else { return Ok(()) };
-    let sent = at_rate(setting, Store::Postgres, peak / 2.0)?;
-    let ran = setting.pgbench(CLIENTS, callbacks(peak / 2.0), Some(peak / 2.0))?;
+    let sent = at_rate(testbed, Store::Postgres, peak / 2.0)?;
+    let ran = testbed.pgbench(Script::Statements, CLIENTS, callbacks(peak / 2.0), Some(peak / 2.0))?;
     figures.note_latencies("postgres.gentle", &sent.latencies);
     figures.note("pgbench.gentle.per_second", ran.per_second);
     figures.note_latencies("pgbench.gentle", &ran.latencies);
@@ -35,9 +36,9 @@ pub(crate) fn round(setting: &mut Setting, figures: &mut Figures) -> anyhow::Res
     Ok(())
 }
 
-fn at_rate(setting: &mut Setting, store: Store, rate: f64) -> anyhow::Result<Sent> {
+fn at_rate(testbed: &mut Testbed, store: Store, rate: f64) -> anyhow::Result<Sent> {
     let trial = Trial { connections: CONNECTIONS, pace: Pace::Open(rate), ..Trial::closed(callbacks(rate)) };
-    Ok(setting.run(store, trial)?.sent)
+    Ok(testbed.run(store, trial)?.sent)
 }
 
 /// How many make the time full.

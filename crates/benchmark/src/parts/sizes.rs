@@ -4,9 +4,9 @@ use std::thread;
 
 use anyhow::anyhow;
 
-use crate::ground::{Ground, Store};
+use crate::dataset::{Dataset, Store};
 use crate::report::Figures;
-use crate::setting::Setting;
+use crate::testbed::Testbed;
 use crate::trial::Trial;
 
 const FEW: u64 = 10_000;
@@ -18,16 +18,16 @@ const CALLBACKS: u64 = 9_000;
 /// The databases of either size.
 pub(crate) struct Sizes {
     store: Store,
-    few: Ground,
-    many: Ground,
+    few: Dataset,
+    many: Dataset,
 }
 
 impl Sizes {
     /// Fills them, which takes a while.
-    pub(crate) fn prepare(setting: &Setting) -> anyhow::Result<Vec<Self>> {
+    pub(crate) fn prepare(testbed: &Testbed) -> anyhow::Result<Vec<Self>> {
         let prepare = |store| {
-            let ground = |payments| Ground::prepare(store, payments, &setting.program);
-            anyhow::Ok(Self { store, few: ground(FEW)?, many: ground(MANY)? })
+            let dataset = |payments| Dataset::prepare(store, payments, &testbed.program);
+            anyhow::Ok(Self { store, few: dataset(FEW)?, many: dataset(MANY)? })
         };
         thread::scope(|scope| {
             let threads = Store::ALL.map(|store| scope.spawn(move || prepare(store)));
@@ -36,10 +36,10 @@ impl Sizes {
         })
     }
 
-    pub(crate) fn round(&mut self, setting: &Setting, figures: &mut Figures) -> anyhow::Result<()> {
+    pub(crate) fn round(&mut self, testbed: &Testbed, figures: &mut Figures) -> anyhow::Result<()> {
         let trial = Trial::closed(CALLBACKS);
-        let few = trial.run(&setting.program, &mut self.few.copy()?)?.sent.per_second();
-        let many = trial.run(&setting.program, &mut self.many)?.sent.per_second();
+        let few = trial.run(&testbed.program, &mut self.few.copy()?)?.sent.per_second();
+        let many = trial.run(&testbed.program, &mut self.many)?.sent.per_second();
         let name = |figure: &str| format!("{}.{figure}", self.store.word());
         figures.note(name("few.per_second"), few);
         figures.note(name("many.per_second"), many);

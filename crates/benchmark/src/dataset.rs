@@ -1,4 +1,4 @@
-//! Databases full of registered payments that nobody has heard of yet.
+//! Databases full of registered payments that are pending.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use benchmark::payments::{AMOUNT_MINOR, CURRENCY, FACTOR, METHODS, MODULUS, ORDER_ID_FIRST, PAYMENT_ID_FIRST};
-use contracts::postgres::ThrowawayDatabase;
+use conformance::postgres::ThrowawayDatabase;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
@@ -36,7 +36,7 @@ impl Store {
 const REGISTERED_FROM: &str = "timestamptz '2026-01-01 00:00+00'";
 
 /// A database with so many payments, of which the first `used` have been settled.
-pub(crate) struct Ground {
+pub(crate) struct Dataset {
     place: Place,
     payments: u64,
     used: u64,
@@ -67,18 +67,18 @@ impl Tally {
     }
 }
 
-impl Ground {
+impl Dataset {
     /// Makes a database and registers payments in it.
     pub(crate) fn prepare(store: Store, payments: u64, program: &Path) -> anyhow::Result<Self> {
         let place = match store {
             Store::Postgres => Place::Postgres(ThrowawayDatabase::create()),
             Store::Sqlite => Place::Sqlite(TempDir::with_prefix("payment-callback-benchmark.")?),
         };
-        let ground = Self { place, payments, used: 0 };
-        let migrated = Command::new(program).arg("migrate").env_clear().env("DATABASE_URL", ground.url()).output()?;
+        let dataset = Self { place, payments, used: 0 };
+        let migrated = Command::new(program).arg("migrate").env_clear().env("DATABASE_URL", dataset.url()).output()?;
         ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
-        ground.register().context("registering payments")?;
-        Ok(ground)
+        dataset.register().context("registering payments")?;
+        Ok(dataset)
     }
 
     /// Another database just like this one, on disk.
@@ -207,21 +207,15 @@ fn registrations(numbers: &str, at: &str) -> String {
     let count = METHODS.len();
     let method: String =
         METHODS.iter().zip(0..).map(|(method, place)| format!(" WHEN {place} THEN '{method}'")).collect();
-    let mut statements = format!(
+    format!(
         "INSERT INTO orders (order_id, amount_minor, currency, status, created_at, updated_at) \
          SELECT {order}, {AMOUNT_MINOR}, '{CURRENCY}', 'pending', {at}, {at} FROM ({numbers}) AS numbers; \
          INSERT INTO external_payments \
          (payment_id, order_key, method, amount_minor, currency, status, created_at, updated_at) \
          SELECT {payment}, n + 1, CASE n % {count}{method} END, {AMOUNT_MINOR}, '{CURRENCY}', 'pending', {at}, {at} \
-         FROM ({numbers}) AS numbers; "
-    );
-    for method in ["paypal", "webpay", "inner", "invoice"] {
-        statements.push_str(&format!(
-            "INSERT INTO {method}_payments (payment_key, status) \
-             SELECT payment_key, status FROM external_payments WHERE method = '{method}'; "
-        ));
-    }
-    statements + "INSERT INTO open_payments SELECT created_at, payment_key FROM external_payments; "
+         FROM ({numbers}) AS numbers; \
+         INSERT INTO open_payments SELECT created_at, payment_key FROM external_payments; "
+    )
 }
 
 /// How an index of an SQLite database is made.
