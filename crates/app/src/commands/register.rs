@@ -80,18 +80,20 @@ impl Register {
         }
         let (payment, order) = afterwards?.context("the payment is gone")?;
         let document = RegistrationDocument::new(outcome, &applied, payment, order);
-        format.print(&document, |document| {
-            let applied = match &*document.applied {
-                [] => String::new(),
-                applied => {
-                    let (shown, others) = applied.split_at(applied.len().min(APPLIED_SHOWN_MAX));
-                    let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-                    format!("applied what had waited for it: {}{others}\n", shown.join(", "))
-                }
-            };
-            let (payment, order) = (output::payment(&document.payment), output::order(&document.order));
-            format!("{}\n{applied}\n{payment}{order}", document.status)
-        })?;
+        format.print(&document, describe)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// For people: with the outcomes of the notifications that were parked for it, as far as they are few.
+fn describe(document: &RegistrationDocument) -> String {
+    let (shown, others) = document.applied.split_at(document.applied.len().min(APPLIED_SHOWN_MAX));
+    let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    let applied = if shown.is_empty() {
+        String::new()
+    } else {
+        format!("applied what had waited for it: {}{others}\n", shown.join(", "))
+    };
+    let (payment, order) = (output::payment(&document.payment), output::order(&document.order));
+    format!("{}\n{applied}\n{payment}{order}", document.status)
 }
