@@ -15,11 +15,12 @@ use crate::delivery_id::next_delivery_id;
 use crate::held_callbacks::HeldCallbacks;
 use crate::intake::{GroupCommitLimits, Intake, QueuedCallback};
 
-/// Settles the callbacks that arrive while the previous transaction is under way together in the next one:
-/// one transaction and one `fsync` for all of them. A lone callback goes at once. Each caller waits for its own answer; a caller that goes away changes nothing.
+/// Settles callbacks that arrive at about the same time together: one transaction and one `fsync` for all of them. A
+/// callback on an idle service goes at once; `intake.rs` says how long others wait for more. Each caller waits for its
+/// own answer; a caller that goes away changes nothing.
 ///
-/// Callbacks of payments that another session has locked leave their batch and are tried again in a thread of their own,
-/// so that they do not delay the others.
+/// Callbacks of payments that another session has locked leave their batch and are tried again in a thread of their
+/// own, so that they do not delay the others.
 pub struct GroupCommit {
     intake: Arc<Intake>,
     held: Arc<HeldCallbacks>,

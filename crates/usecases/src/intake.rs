@@ -54,10 +54,10 @@ const CROWD_MIN: usize = 8;
 
 /// The bounded queue between those who ask and those who commit.
 ///
-/// A callback on an idle service is taken at once. Under load, few and large transactions cost less than many small ones,
-/// above all where replicas share the database's processors. So callbacks wait for more of them: while another transaction
-/// is under way, until they fill a quarter of a batch; just after one, until most of those are there that it answered or left
-/// waiting, for their senders are about to send again. Both waits are bounded.
+/// A callback on an idle service is taken at once. Under load, few and large transactions cost less than many small
+/// ones, above all where replicas share the database's processors. So callbacks wait for more of them: while another
+/// transaction is under way, until they fill a quarter of a batch; just after one, until most of those are there that
+/// it answered or left waiting, for their senders are about to send again. Both waits are bounded.
 pub(crate) struct Intake {
     queue_max: usize,
     batch_max: usize,
@@ -105,17 +105,18 @@ impl Intake {
         self.queue_max
     }
 
-    /// How many callbacks are worth a transaction, and until when they wait to become so many.
+    /// How many callbacks are worth a transaction, and until when they wait to become so many. A full queue is.
     fn worth_a_batch(&self, state: &IntakeState) -> (usize, Instant) {
         let since = state.waiting.front().map_or(state.finished_at, |oldest| oldest.since);
-        if state.under_way > 0 {
+        let (enough, until) = if state.under_way > 0 {
             (self.batch_max.div_ceil(4), since + WAIT_BESIDE_OTHERS_MAX)
         } else if self.committers == 1 || state.crowd < CROWD_MIN {
             // The only committer would do nothing meanwhile.
             (1, since)
         } else {
             (state.crowd * 7 / 8, state.finished_at + WAIT_ALONE_MAX)
-        }
+        };
+        (enough.min(self.queue_max), until)
     }
 
     /// Lets a callback wait, beside so many others that wait elsewhere.
@@ -169,5 +170,32 @@ impl Intake {
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_worth_a_part_of_what_could_come_but_never_more_than_the_queue_holds() {
+        for (committers, queue_max, under_way, crowd, expected) in [
+            (2, 4096, 0, 0, 1),
+            (2, 4096, 0, 7, 1),
+            (2, 4096, 0, 8, 7),
+            (2, 4096, 0, 64, 56),
+            (1, 4096, 0, 64, 1),
+            (2, 4096, 1, 0, 16),
+            (2, 4096, 1, 64, 16),
+            (2, 6, 1, 64, 6),
+            (2, 6, 0, 64, 6),
+        ] {
+            let limits = GroupCommitLimits { queue_max, batch_max: 64, committers, patience: Duration::ZERO };
+            let intake = Intake::new(limits);
+            let mut state = intake.lock();
+            (state.under_way, state.crowd) = (under_way, crowd);
+            let enough = intake.worth_a_batch(&state).0;
+            assert_eq!(enough, expected, "{committers} {queue_max} {under_way} {crowd}");
+        }
     }
 }
