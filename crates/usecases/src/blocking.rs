@@ -3,8 +3,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// A port that blocks, for async callers. All that share the permits use so many threads at a time, so that a store that
-/// hangs holds up few of them. (Callbacks reach the store through [`GroupCommit`](crate::GroupCommit) instead.)
+/// A port that blocks, for async callers. All that share the permits use so many threads at a time, so that a store
+/// that hangs holds up few of them. (Callbacks reach the store through [`GroupCommit`](crate::GroupCommit) instead.)
 pub struct Blocking<P: ?Sized> {
     port: Arc<P>,
     permits: Arc<Semaphore>,

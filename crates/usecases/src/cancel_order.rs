@@ -18,13 +18,13 @@ impl UseCases {
     /// Cancels an order that is not paid.
     ///
     /// # Errors
-    /// Nothing was stored. As [`Ledger::amend_books`](ports::Ledger::amend_books).
+    /// As [`Ledger::amend_books`](ports::Ledger::amend_books).
     pub fn cancel_order(&self, id: &OrderId, caller: &Caller) -> Result<Cancelled, Observed<LedgerError>> {
         let begun = Instant::now();
         let now = self.clock.now();
         let subject = Subject { order_id: Some(id), payment_id: None };
         let outcome = self.ledger.amend(&Scope::of_order(id), |books| books.cancel(id, now));
-        let outcome = outcome.map_err(|error| self.failed(subject, error, caller, begun))?;
+        let outcome = outcome.map_err(|error| self.observed(subject, error, caller, begun))?;
         self.observer.cancelled(id, outcome, caller, begun.elapsed());
         Ok(Cancelled { outcome, afterwards: self.history.order(id) })
     }

@@ -20,7 +20,8 @@ const REMEMBERED: Duration = Duration::from_secs(5);
 /// The pause before callbacks are tried again.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Callbacks of payments that another session has locked, and which payments were found locked lately. Both are bounded.
+/// Callbacks of payments that another session has locked, and which payments were found locked lately. Both are
+/// bounded.
 #[derive(Default)]
 pub(crate) struct HeldCallbacks {
     state: Mutex<State>,

@@ -7,8 +7,8 @@ use ports::{LedgerError, LedgerStats};
 
 use crate::{Caller, ParsedBody};
 
-/// Is told what use cases did, after the commit: for a request, a command or a background task. By default it ignores what
-/// it is told.
+/// Is told what use cases did, after the commit: for a request, a command or a background task. By default it ignores
+/// what it is told.
 #[expect(unused_variables, reason = "the names document what is told")]
 pub trait Observer: Send + Sync {
     /// A callback was authenticated and parsed.

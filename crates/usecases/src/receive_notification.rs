@@ -36,7 +36,7 @@ impl ReceiveNotification {
         let settled = self.intake.submit(callback).await;
         let settlement = settled.map_err(|error| {
             let subject = Subject { payment_id: payment_id.as_ref(), order_id: order_id.as_ref() };
-            self.use_cases.failed(subject, error, &caller, begun)
+            self.use_cases.observed(subject, error, &caller, begun)
         })?;
         observer.settled(&settlement, begun.elapsed());
         Ok(settlement)

@@ -22,7 +22,7 @@ impl UseCases {
     /// came before it.
     ///
     /// # Errors
-    /// Nothing was stored. As [`Ledger::amend_books`](ports::Ledger::amend_books).
+    /// As [`Ledger::amend_books`](ports::Ledger::amend_books).
     pub fn register_payment(
         &self,
         registration: &Registration,
@@ -32,7 +32,7 @@ impl UseCases {
         let scope = Scope::of_registration(registration);
         let decided = self.ledger.amend(&scope, |books| self.register_in(books, registration, caller));
         let subject = Subject { payment_id: Some(&registration.payment_id), order_id: Some(&registration.order_id) };
-        let (outcome, applied) = decided.map_err(|error| self.failed(subject, error, caller, begun))?;
+        let (outcome, applied) = decided.map_err(|error| self.observed(subject, error, caller, begun))?;
         self.observer.registered(registration, outcome, &applied, caller, begun.elapsed());
         Ok(Registered { outcome, applied, afterwards: self.history.payment_and_order(&registration.payment_id) })
     }

@@ -39,9 +39,9 @@ impl UseCases {
     /// See [`ReplayError`].
     pub fn replay_delivery(&self, id: DeliveryId, dry_run: bool, caller: &Caller) -> Result<Replay, ReplayError> {
         let begun = Instant::now();
-        let failed = |error| self.failed(Subject::default(), error, caller, begun);
-        let Delivery { content, provenance, .. } =
-            self.history.delivery(id).map_err(failed)?.ok_or(ReplayError::NotFound)?;
+        let original = self.history.delivery(id);
+        let original = original.map_err(|error| self.observed(Subject::default(), error, caller, begun))?;
+        let Delivery { content, provenance, .. } = original.ok_or(ReplayError::NotFound)?;
         let Content::Notification(notification) = content else {
             return Err(ReplayError::NotReplayable);
         };
@@ -62,7 +62,8 @@ impl UseCases {
             let payment = books.payment(&notification.payment_id).cloned();
             (settlement, payment, books.order(&notification.order_id).cloned())
         });
-        let (settlement, payment, order) = replayed.map_err(failed)?;
+        let subject = Subject { payment_id: Some(&notification.payment_id), order_id: Some(&notification.order_id) };
+        let (settlement, payment, order) = replayed.map_err(|error| self.observed(subject, error, caller, begun))?;
         self.observer.replayed(id, &settlement, dry_run, caller, begun.elapsed());
         let stored = self.history.payment_and_order(&notification.payment_id);
         let afterwards = stored.map(|stored| Some(with_replayed(stored?, payment?, order)));

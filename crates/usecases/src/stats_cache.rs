@@ -7,8 +7,8 @@ use tokio::time::timeout;
 
 use crate::Blocking;
 
-/// The store's stats, asked for one question at a time: who asks while a question is under way shares the next one, so that
-/// many who ask cause no more work than one.
+/// The store's stats, asked for one question at a time: who asks while a question is under way shares the next one, so
+/// that many who ask cause no more work than one.
 pub struct StatsCache {
     upkeep: Blocking<dyn Upkeep>,
     newest: Arc<AsyncMutex<Option<Answer>>>,

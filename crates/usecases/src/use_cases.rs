@@ -20,8 +20,8 @@ pub struct UseCases {
 }
 
 impl UseCases {
-    /// Tells the observer of an error.
-    pub(crate) fn failed<E: Error + 'static>(
+    /// The error, after the observer was told of it.
+    pub(crate) fn observed<E: Error + 'static>(
         &self,
         subject: Subject<'_>,
         error: E,
