@@ -12,6 +12,9 @@ use uuid::Uuid;
 use crate::schedule::{Schedule, jittered};
 use crate::task::{Next, Task, TaskError};
 
+/// How soon a replica without the lease asks for it again: that with the lease may have been killed.
+const LEASE_RETRY: Duration = Duration::from_secs(5 * 60);
+
 /// What a [`Driver`] works with.
 #[derive(Clone)]
 pub struct DriverParts {
@@ -87,19 +90,23 @@ impl<T: Task> Rounds<T> {
         let mut failures = 0;
         while !*self.stopping.borrow() {
             let pause = match self.round().await {
-                Ok(Next::AtOnce) => {
+                Ok(Some(Next::AtOnce)) => {
                     failures = 0;
                     continue;
                 }
-                Ok(Next::AfterPeriod) => {
+                Ok(Some(Next::AfterPeriod)) => {
                     failures = 0;
-                    self.schedule.pause(0)
+                    self.schedule.period
+                }
+                Ok(None) => {
+                    failures = 0;
+                    self.schedule.period.min(LEASE_RETRY)
                 }
                 Err(error) => {
                     failures += 1;
                     self.parts.status.failed(T::NAME);
                     self.parts.observer.task_failed(T::NAME, &*error, failures);
-                    self.schedule.pause(failures)
+                    self.schedule.back_off(failures)
                 }
             };
             tokio::select! {
@@ -111,15 +118,15 @@ impl<T: Task> Rounds<T> {
         self.release().await;
     }
 
-    /// One round, if this replica has the lease. A panic is a failure.
-    async fn round(&self) -> Result<Next, TaskError> {
+    /// One round; `None` if another replica has the lease. A panic is a failure.
+    async fn round(&self) -> Result<Option<Next>, TaskError> {
         if !self.acquire().await? {
-            return Ok(Next::AfterPeriod);
+            return Ok(None);
         }
         let ran = AssertUnwindSafe(self.task.run()).catch_unwind().await;
         let next = ran.unwrap_or_else(|_| Err("the task panicked".into()))?;
         self.parts.status.succeeded(T::NAME, self.parts.clock.now());
-        Ok(next)
+        Ok(Some(next))
     }
 
     async fn acquire(&self) -> Result<bool, TaskError> {

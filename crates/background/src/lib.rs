@@ -1,5 +1,5 @@
-//! Work without a request: one [`Driver`] for all of it, and a small [`Task`] for each kind. What a task does is a use case;
-//! when it is done, on which replica, and what becomes of failures is the driver's.
+//! Work without a request: one [`Driver`] for all of it, and a small [`Task`] for each kind. What a task does is a use
+//! case; when it is done, on which replica, and what becomes of failures is the driver's.
 
 mod driver;
 mod report_stuck_payments;

@@ -11,18 +11,15 @@ pub struct Schedule {
     pub period: Duration,
     /// The longest pause after failures.
     pub back_off_max: Duration,
-    /// If set, of all replicas on one store only that with the lease has rounds. It lasts so long from the beginning of a
-    /// round, and must outlast the period and a round.
+    /// If set, of all replicas on one store only that with the lease has rounds. It lasts so long from the beginning of
+    /// a round, and must outlast the period and a round.
     pub lease: Option<Duration>,
 }
 
 impl Schedule {
-    /// The pause after so many failures one after the other; the period after none.
-    pub(crate) fn pause(&self, failures: u32) -> Duration {
-        match failures.checked_sub(1) {
-            None => self.period,
-            Some(doublings) => BACK_OFF_MIN.saturating_mul(2_u32.saturating_pow(doublings)).min(self.back_off_max),
-        }
+    /// The pause after so many failures one after the other, at least one.
+    pub(crate) fn back_off(&self, failures: u32) -> Duration {
+        BACK_OFF_MIN.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(self.back_off_max)
     }
 }
 
@@ -39,8 +36,8 @@ mod tests {
     #[test]
     fn pauses_double_after_failures_up_to_a_limit() {
         let schedule = Schedule { period: Duration::from_secs(60), back_off_max: Duration::from_secs(10), lease: None };
-        let seconds: Vec<_> = [0, 1, 2, 3, 4, 5, 100].map(|failures| schedule.pause(failures).as_secs()).into();
-        assert_eq!(seconds, [60, 1, 2, 4, 8, 10, 10]);
+        let seconds: Vec<_> = [1, 2, 3, 4, 5, 100].map(|failures| schedule.back_off(failures).as_secs()).into();
+        assert_eq!(seconds, [1, 2, 4, 8, 10, 10]);
     }
 
     #[test]
