@@ -1,5 +1,5 @@
-//! What a request leaves behind beside its answer, in the log and in the metrics; docs/logging.md lists the records. What
-//! the use cases did is told to their observer. Never a body, a key or anything about a customer.
+//! What a request leaves behind beside its answer, in the log and in the metrics; docs/logging.md lists the records.
+//! What the use cases did is told to their observer. Never a body, a key or anything about a customer.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use domain::{KeyName, Notification, RequestId};
+use ports::error_chain;
 use slog::{KV, Logger, Record, Serializer, debug, error, info, o, warn};
 
 use crate::credential::Credential;
@@ -19,9 +20,6 @@ const CALLER_GONE: &str = "499";
 
 /// The route of a request whose address is none of the service's, or cannot be read.
 pub(crate) const NO_ROUTE: &str = "none";
-
-/// How much of an error's text is logged, in bytes: others' texts have no limit.
-const ERROR_BYTES_MAX: usize = 4096;
 
 /// The log of one request.
 #[derive(Clone)]
@@ -109,7 +107,7 @@ impl KV for &Answer<'_> {
         serializer.emit_f64("duration_ms", millis(*took))?;
         if let Some(problem) = problem {
             if let Some(cause) = &problem.cause {
-                serializer.emit_str("error", &chain(&**cause))?;
+                serializer.emit_str("error", &error_chain(&**cause))?;
             }
             serializer.emit_str("reason", &problem.reason())?;
             serializer.emit_str("code", problem.kind.code())?;
@@ -123,17 +121,4 @@ impl KV for &Answer<'_> {
 /// Milliseconds, to the microsecond; what lies below is noise.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// An error with all its causes.
-fn chain(error: &(dyn Error + Send + Sync + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text.truncate(text.floor_char_boundary(ERROR_BYTES_MAX));
-    text
 }

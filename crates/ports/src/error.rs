@@ -1,9 +1,11 @@
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::iter::successors;
 
 use domain::PaymentId;
 
-/// Why a store did not do what it was asked to. Nothing of it was stored.
+/// Why a store did not do what it was asked to. Nothing of it was stored, unless it became unavailable while it was
+/// committing: then that is not known. It is safe to ask again.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// It is out of reach or too busy. Try again later.
@@ -18,7 +20,7 @@ pub enum LedgerError {
     },
     /// It could not do just this, because of a locked table or a statement that took too long, say. Try again later;
     /// what concerns other payments may succeed at once.
-    #[error("the ledger could not do this in time")]
+    #[error("the ledger could not do this now")]
     Contended(#[source] Box<dyn Error + Send + Sync>),
     /// Its schema is not this program's. Run `payment-callback migrate`.
     #[error("the ledger's schema is not up to date: {pending} pending migrations")]
@@ -43,4 +45,28 @@ pub enum LedgerError {
     /// It refuses. Trying again would fail again.
     #[error("the ledger refused")]
     Refused(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// How much of an error's text is kept, in bytes: texts from elsewhere have no limit.
+const TEXT_BYTES_MAX: usize = 4096;
+
+/// An error and all its causes, for the log.
+#[must_use]
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
+    let errors = successors(Some(error), |&error| error.source());
+    let mut text = errors.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_names_all_causes_but_has_an_end() {
+        let cause = |text: String| LedgerError::Unavailable(text.into());
+        assert_eq!(error_chain(&cause("it is away".to_owned())), "the ledger is unavailable: it is away");
+        assert!(error_chain(&cause("é".repeat(10_000))).len() <= TEXT_BYTES_MAX);
+    }
 }

@@ -8,8 +8,8 @@ use crate::LedgerError;
 /// shared by all replicas.
 ///
 /// To write another store, pass the suites of the crate `conformance`: `ledger_conformance!`,
-/// `shared_ledger_conformance!` (several replicas) and, over SQL, `sql_ledger_conformance!` make a test of each fact. Its
-/// `MemoryStore` is the shortest one that passes.
+/// `shared_ledger_conformance!` (several replicas) and, over SQL, `sql_ledger_conformance!` make a test of each fact.
+/// Its `MemoryStore` is the shortest one that passes.
 ///
 /// ```
 /// use domain::{Books, Cancellation, OrderId, parse_timestamp};
@@ -37,14 +37,14 @@ pub trait Ledger: Send + Sync {
     /// this returns `Ok`, that is on disk. Blocks: it must not be called from async code directly.
     ///
     /// An effect is serializable over what it rests on: no other caller changes these payments, their orders or the
-    /// orders of `scope` between the look and the write, nor registers one of these payments. Of two callers at once, one
-    /// waits or starts over. Free of deadlocks.
+    /// orders of `scope` between the look and the write, nor registers one of these payments. Of two callers at once,
+    /// one waits or starts over. Free of deadlocks.
     ///
     /// `act` runs again from fresh books when the transaction lost a race, so nothing but the books and its
     /// own result may change in it. [`LedgerExt::amend`] is the comfortable form.
     ///
     /// # Errors
-    /// Nothing was stored. [`LedgerError`] says what the caller can do.
+    /// [`LedgerError`] says what the caller can do.
     fn amend_books(&self, scope: &Scope, act: &mut dyn FnMut(&mut Books)) -> Result<(), LedgerError>;
 }
 
@@ -84,8 +84,8 @@ pub enum LockWait {
     /// For a caller that does not try again: a quarter of the time that a statement may take.
     #[default]
     Long,
-    /// For a caller that can set apart what is held: at most a quarter of a second, which another replica's commit rarely
-    /// takes.
+    /// For a caller that can set apart what is held: at most a quarter of a second, which another replica's commit
+    /// rarely takes.
     Short,
     /// For a caller that tries again and again: some milliseconds.
     Minimal,

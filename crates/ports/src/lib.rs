@@ -9,7 +9,7 @@ mod ledger;
 mod upkeep;
 
 pub use clock::Clock;
-pub use error::LedgerError;
+pub use error::{LedgerError, error_chain};
 pub use history::{DeliveryFilter, HISTORY_MAX, History, OrderHistory, PaymentHistory, RecordedPayment};
 pub use leases::Leases;
 pub use ledger::{Ledger, LedgerExt, LockWait, Scope};

@@ -1,14 +1,10 @@
 //! What log records consist of. Never a body, a key or anything about a customer.
 
-use std::error::Error;
 use std::time::Duration;
 
 use domain::{Content, Delivery, Notification, Payload, PaymentStatus};
 use slog::{KV, Record, Serializer};
 use usecases::{Caller, Subject};
-
-/// How much of an error's text is logged, in bytes: others' texts have no limit.
-const ERROR_BYTES_MAX: usize = 4096;
 
 // slog goes through keys from the last to the first, and so do these.
 
@@ -121,17 +117,4 @@ impl KV for Entry<'_> {
 /// Milliseconds, to the microsecond; what lies below is noise.
 pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// An error with all its causes.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text.truncate(text.floor_char_boundary(ERROR_BYTES_MAX));
-    text
 }

@@ -8,11 +8,11 @@ use domain::{
     Cancellation, Content, Delivery, DeliveryId, Notification, OrderId, Outcome, Registration, RegistrationOutcome,
     RequestId, Settlement,
 };
-use ports::LedgerStats;
+use ports::{LedgerStats, error_chain};
 use slog::{Drain as _, Logger, debug, error, info, o, warn};
 use usecases::{Caller, ParsedBody, Subject};
 
-use crate::fields::{By, Entry, Moved, Named, Said, chain, millis};
+use crate::fields::{By, Entry, Moved, Named, Said, millis};
 
 /// How many of the notifications that a registration applies are logged one by one: without a bound they would push
 /// other records out of the log's queue.
@@ -178,7 +178,7 @@ pub(crate) fn failed(
     took: Duration,
 ) {
     let log = correlated(log, caller.request_id.as_ref());
-    error!(log, "not carried out"; Named(subject), "error" => chain(error), "duration_ms" => millis(took));
+    error!(log, "not carried out"; Named(subject), "error" => error_chain(error), "duration_ms" => millis(took));
 }
 
 /// Payments that do not come on by themselves: monitoring may not be set up, and the log is always read.
@@ -193,5 +193,5 @@ pub(crate) fn stuck(log: &Logger, stats: &LedgerStats, now: DateTime<Utc>) {
 
 /// A round of a background task failed; it is tried again.
 pub(crate) fn task_failed(log: &Logger, task: &str, error: &(dyn Error + 'static), failures: u32) {
-    warn!(log, "background task failed"; "task" => task, "failures" => failures, "error" => chain(error));
+    warn!(log, "background task failed"; "task" => task, "failures" => failures, "error" => error_chain(error));
 }
