@@ -73,14 +73,14 @@ fn register<'a>(payment: &'a str, order: &'a str) -> Vec<&'a str> {
 fn migrate_says_what_it_applied(store: Store) {
     let environment = [("DATABASE_URL", &*store.url())];
     let migrate = || printed(&command(&folder(), &["migrate"], &environment), 0);
-    assert_eq!(migrate(), "applied 2026-11-25-000000_ledger\n");
+    assert_eq!(migrate(), "applied 2026-11-25-000002_ledger\n");
     assert_eq!(migrate(), "nothing to do: every migration has been applied\n");
 }
 
 fn migrate_says_it_to_scripts_too(store: Store) {
     let environment = [("DATABASE_URL", &*store.url())];
     let migrate = || document(&command(&folder(), &["migrate", "--json"], &environment));
-    assert_eq!(migrate(), json!({ "applied": ["2026-11-25-000000_ledger"] }));
+    assert_eq!(migrate(), json!({ "applied": ["2026-11-25-000002_ledger"] }));
     assert_eq!(migrate(), json!({ "applied": [] }));
 }
 
