@@ -71,8 +71,9 @@ vocabulary! {
     PaymentMethod = words(domain::words::<domain::PaymentMethod>());
     /// The method that a sender reported, in its own word.
     MethodName = text(domain::MethodName::CHARACTERS_MAX);
-    /// How the sender says that the payment is made, such as one of the examples. It decides nothing, for the registered
-    /// method counts: a text of 1 to 64 characters without control characters is kept, and anything else left out.
+    /// How the sender says that the payment is made, such as one of the examples. It decides nothing, for the
+    /// registered method counts: a text of 1 to 64 characters without control characters is kept, and anything else
+    /// left out.
     ReportedMethod = anything().examples(domain::words::<domain::PaymentMethod>());
     /// What the provider adds. Anything but an object is left out. `providerTransactionId` is kept if it is a text of 1
     /// to 255 characters without control characters, and left out if not.

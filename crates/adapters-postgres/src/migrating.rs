@@ -83,8 +83,8 @@ fn unshared_session(database_url: &str, purpose: Purpose) -> Result<Session, Con
     let sessions = Sessions::new(Address::new(database_url, purpose, PATIENCE), PATIENCE);
     let (mut session, mut other) = (sessions.open()?, sessions.open()?);
     let backends = (session.run(PATIENCE, backend)?, other.run(PATIENCE, backend)?);
-    // A pooler hands out the connection that came back last, so who asks first takes turns: in one order alone, each could
-    // get its own again by chance.
+    // A pooler hands out the connection that came back last, so who asks first takes turns: in one order alone, each
+    // could get its own again by chance.
     for _ in 0..2 {
         let (others, own) = backends_within(&mut other, &mut session)?;
         if backends.0 == backends.1

@@ -45,8 +45,9 @@ pub(crate) fn lock_payments(connection: &mut PgConnection, ids: &BTreeSet<Paymen
         .load(connection)
 }
 
-/// Locks the orders with these keys and, as far as they exist, those with these ids, in the order of their ids, and yields
-/// them with their keys. What is not there now counts as absent: a later statement could find an order that is not locked.
+/// Locks the orders with these keys and, as far as they exist, those with these ids, in the order of their ids, and
+/// yields them with their keys. What is not there now counts as absent: a later statement could find an order that is
+/// not locked.
 pub(crate) fn lock_orders(
     connection: &mut PgConnection,
     keys: &[i64],
@@ -60,8 +61,8 @@ pub(crate) fn lock_orders(
         .load(connection)
 }
 
-/// Those of these payments that another session has locked, by their row, their order's row or their id. What is free is
-/// locked until the transaction ends; nothing is waited for.
+/// Those of these payments that another session has locked, by their row, their order's row or their id. What is free
+/// is locked until the transaction ends; nothing is waited for.
 pub(crate) fn held_payments(
     connection: &mut PgConnection,
     ids: &BTreeSet<PaymentId>,

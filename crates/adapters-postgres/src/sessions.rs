@@ -15,7 +15,8 @@ use r2d2::ManageConnection;
 use crate::address::Address;
 use crate::watchdog::{Watch, connect};
 
-/// The longest that a session waits for a lock. A commit of another replica rarely takes so long, a console often longer.
+/// The longest that a session waits for a lock. A commit of another replica rarely takes so long, a console often
+/// longer.
 const LOCK_TIMEOUT_MS_MAX: u128 = 250;
 
 /// Makes the sessions of a pool, and tells which of them are of use.

@@ -139,8 +139,8 @@ impl Upkeep for SqliteStore {
     }
 }
 
-/// Whether there is room for more than a callback changes. A commit does not show it: after a checkpoint it goes where the
-/// log has been written before.
+/// Whether there is room for more than a callback changes. A commit does not show it: after a checkpoint it goes where
+/// the log has been written before.
 fn try_to_write_beside(database: &Path) -> io::Result<()> {
     let database = database.canonicalize()?;
     tempfile::tempfile_in(database.with_file_name(""))?.write_all(&[0; 128 * 1024])

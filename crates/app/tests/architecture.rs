@@ -103,8 +103,8 @@ fn the_rules_that_matter_most_are_in_the_table() {
     }
 }
 
-/// The modules of a crate by their path (`wire`, `routes::webhook`, …), each with the modules that its file imports by a
-/// path that begins with `crate::`.
+/// The modules of a crate by their path (`wire`, `routes::webhook`, …), each with the modules that its file imports by
+/// a path that begins with `crate::`.
 fn imports(source: &Path) -> BTreeMap<String, Names> {
     let mut files = vec![source.to_owned()];
     let mut texts = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! The yardsticks: what PostgreSQL's own client does in the same tables, with the same reads and writes for one callback as
-//! a transaction of their own.
+//! The yardsticks: what PostgreSQL's own client does in the same tables, with the same reads and writes for one
+//! callback as a transaction of their own.
 
 use std::env;
 use std::ffi::OsStr;
@@ -21,8 +21,8 @@ use crate::usage::PostgresProcesses;
 pub(crate) enum Script {
     /// As programs usually do it: a statement for each table, each a round trip.
     Statements,
-    /// All of it in one statement, one round trip. No design that gives a callback a transaction of its own can do it with
-    /// less.
+    /// All of it in one statement, one round trip. No design that gives a callback a transaction of its own can do it
+    /// with less.
     OneStatement,
 }
 

@@ -30,20 +30,6 @@ pub enum FailureKind {
     TooLong,
 }
 
-impl FailureKind {
-    /// A word for it, for records and tables.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Unsendable => "unsendable",
-            Self::Unreachable => "unreachable",
-            Self::TimedOut => "timed_out",
-            Self::Broken => "broken",
-            Self::TooLong => "too_long",
-        }
-    }
-}
-
 impl Failure {
     pub(crate) fn new(kind: FailureKind, reason: String) -> Self {
         Self { kind, reason }

@@ -163,8 +163,8 @@ const PARAMETERS: [(&str, Takes); 51] = [
     ("oauth_scope", Takes::Anything),
 ];
 
-/// Whether libpq knows the parameters behind the question mark. Names them where it does not, and never a value; not even
-/// a name where an `@` says that the question mark may stand in a password.
+/// Whether libpq knows the parameters behind the question mark. Names them where it does not, and never a value; not
+/// even a name where an `@` says that the question mark may stand in a password.
 fn check_parameters(rest: &str) -> Result<(), Cow<'static, str>> {
     let Some((_, query)) = rest.split_once('?') else { return Ok(()) };
     for (name, value) in query.split('&').filter_map(|parameter| parameter.split_once('=')) {

@@ -1,7 +1,8 @@
-//! What people and scrapers read, as whole texts in `snapshots/`: the help of each command, what commands print, and the
-//! names, help, types and labels at `/metrics`.
+//! What people and scrapers read, as whole texts in `snapshots/`: the help of each command, what commands print, and
+//! the names, help, types and labels at `/metrics`.
 //!
-//! A difference fails the test. After a change that is wanted, `INSTA_UPDATE=always` writes the new texts (CONTRIBUTING.md).
+//! A difference fails the test. After a change that is wanted, `INSTA_UPDATE=always` writes the new texts
+//! (CONTRIBUTING.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

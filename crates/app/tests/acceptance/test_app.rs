@@ -29,7 +29,7 @@ pub(crate) enum Store {
 }
 
 /// What the store's writers wait for, until this goes.
-pub(crate) enum Held {
+pub(crate) enum LockHeld {
     Sqlite(#[expect(dead_code, reason = "it holds a lock")] SqliteConnection),
     Postgres(#[expect(dead_code, reason = "it holds a lock")] PgConnection),
 }
@@ -58,17 +58,17 @@ impl Store {
     }
 
     /// Lets everybody who writes wait.
-    pub(crate) fn hold(&self) -> Held {
+    pub(crate) fn hold(&self) -> LockHeld {
         match self {
             Self::Sqlite(folder) => {
                 let mut connection = Self::connect(folder);
                 connection.batch_execute("BEGIN IMMEDIATE").expect("a lock");
-                Held::Sqlite(connection)
+                LockHeld::Sqlite(connection)
             }
             Self::Postgres(database) => {
                 let mut connection = database.connect();
                 connection.batch_execute("BEGIN; LOCK TABLE external_payments, orders, deliveries").expect("a lock");
-                Held::Postgres(connection)
+                LockHeld::Postgres(connection)
             }
         }
     }

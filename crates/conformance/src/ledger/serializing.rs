@@ -116,8 +116,8 @@ impl History {
         self.has_order(&MemoryStore::default(), (0..self.acts.len()).collect(), &mut HashSet::new())
     }
 
-    /// Whether what is left has such an order after what `model` has seen. Those without an effect come as early as they
-    /// can: moved there from a later place they change nothing for the others.
+    /// Whether what is left has such an order after what `model` has seen. Those without an effect come as early as
+    /// they can: moved there from a later place they change nothing for the others.
     fn has_order(
         &self,
         model: &MemoryStore,
@@ -179,8 +179,8 @@ impl Numbers {
     }
 }
 
-/// Everything that can happen to the payments of two orders, roughly in the order of real life. No two acts have the same
-/// time.
+/// Everything that can happen to the payments of two orders, roughly in the order of real life. No two acts have the
+/// same time.
 fn acts_of_round(round: usize, numbers: &mut Numbers) -> Vec<Act> {
     let orders = [format!("o{round}"), format!("other {round}")];
     let mut staged: Vec<(u64, Act)> = Vec::new();
