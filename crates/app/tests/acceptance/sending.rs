@@ -169,8 +169,8 @@ fn a_network_error_is_tried_again_three_times() {
     let sent = document(&send(&receiver.url(), &[], &KEY), 0);
     assert_eq!((&sent["attempts"], &sent["httpStatus"]), (&json!(4), &json!(201)));
 
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-    let ended = send(&format!("http://{nobody}"), &[], &KEY);
+    let closed_port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let ended = send(&format!("http://{closed_port}"), &[], &KEY);
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(said.starts_with("payment-callback: no answer after 4 attempts: ") && said.lines().count() == 1, "{said}");
     let sent = document(&ended, 1);
