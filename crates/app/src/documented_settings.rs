@@ -1,5 +1,6 @@
 //! The settings of `serve` are written down in four places besides the code: the program's help, `.env.example`,
 //! docs/configuration.md and the contract. All of them name the same settings with the same defaults.
+//! docker-compose.yml hands them on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,7 @@ use crate::commands::Cli;
 use crate::settings::VARIABLES;
 
 const ENV_EXAMPLE: &str = include_str!("../../../.env.example");
+const COMPOSE: &str = include_str!("../../../docker-compose.yml");
 const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
 const CONTRACT: &str = include_str!("../../../docs/contract/callback-api.md");
 
@@ -149,6 +151,13 @@ fn the_example_of_an_env_file_gives_every_setting_its_default_and_says_what_it_i
     for (name, setting) in &settings {
         assert_eq!(examples[name], setting.default.as_deref().unwrap_or_default(), "{name}");
     }
+}
+
+#[test]
+fn the_compose_file_hands_on_every_setting_but_the_address_that_the_image_sets() {
+    let settings = settings();
+    let missing = settings.keys().filter(|name| !COMPOSE.contains(&format!("\n      {name}: ")));
+    assert_eq!(missing.collect::<Vec<_>>(), ["BIND_ADDRESS"]);
 }
 
 #[test]
