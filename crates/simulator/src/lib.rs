@@ -1,11 +1,13 @@
 //! Stand-ins for the neighbours of the service, for the tests and the demonstration: the senders with their
 //! recorded requests, a client that sends raw HTTP, the service itself as a process, a server that answers as a
-//! neighbour does or misbehaves, logging-microservice on it, and a network path to the database that can be cut.
+//! neighbour does or misbehaves, the portal and logging-microservice on it, and a network path to the database that can
+//! be cut.
 //! Nothing here knows how the service works inside.
 
 mod client;
 mod faults;
 mod logging_service;
+mod portal;
 mod proxy;
 pub mod recorded;
 mod server;
@@ -13,7 +15,8 @@ mod service;
 mod watched;
 
 pub use client::{Connection, Request, Response, percent_encoded};
-pub use logging_service::{LoggingService, Refusal};
+pub use logging_service::LoggingService;
+pub use portal::{EVENTS_PATH, EventReceiver, HeardEvent, Portal};
 pub use proxy::Proxy;
-pub use server::{Behaviour, Server, json_answer};
+pub use server::{Behaviour, Refusal, Server, empty_answer, json_answer};
 pub use service::{Service, Stopped, program_beside};

@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use serde_json::{Map, Value, json};
 
-use crate::server::{Behaviour, Server, json_answer};
+use crate::server::{Behaviour, Refusal, Server, json_answer};
 use crate::watched::Watched;
 
 /// How long an idle connection stays open.
@@ -32,15 +32,6 @@ pub struct LoggingService {
 struct Taken {
     records: Vec<Value>,
     refusals: Vec<Refusal>,
-}
-
-/// A request that it did not accept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status that it answered.
-    pub status: u16,
-    /// What was wrong.
-    pub reason: String,
 }
 
 impl LoggingService {
@@ -150,8 +141,7 @@ fn take(taken: &Watched<Taken>, request: &Request<Vec<u8>>) -> Response<Vec<u8>>
             json_answer(201, &json!({ "success": true }))
         }
         Err(refusal) => {
-            let answer =
-                json_answer(refusal.status, &json!({ "statusCode": refusal.status, "message": refusal.reason }));
+            let answer = refusal.answer();
             taken.change(|taken| taken.refusals.push(refusal));
             answer
         }
@@ -162,7 +152,7 @@ fn take(taken: &Watched<Taken>, request: &Request<Vec<u8>>) -> Response<Vec<u8>>
 fn record(request: &Request<Vec<u8>>) -> Result<Value, Refusal> {
     let refusal = |status, reason: String| Refusal { status, reason };
     if request.method() != Method::POST || request.uri() != "/api/logs" {
-        return Err(refusal(404, format!("no such route: {} {}", request.method(), request.uri())));
+        return Err(Refusal::no_route(request));
     }
     let body = request.body();
     if body.len() > BODY_BYTES_MAX {

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -26,6 +26,9 @@ use crate::watched::Watched;
 
 /// How long an idle connection stays open: the neighbours' HTTP servers close it after 5 s (neighbours.md).
 const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// Any free port of this machine alone.
+const FREE_PORT: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
 /// What the server does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +85,8 @@ struct Counts {
 }
 
 /// What the requests of a connection share.
-#[derive(Default)]
 struct Connection {
+    client: SocketAddr,
     is_used: AtomicBool,
     fault: Arc<OnceLock<Fault>>,
 }
@@ -98,8 +101,8 @@ type Handler = dyn Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync;
 type Body = Either<Full<Bytes>, Channel<Bytes, Infallible>>;
 
 impl Server {
-    /// Starts a server that closes connections after 5 s without a request. The handler gets whole requests and runs
-    /// on the server's only thread, so it must not block.
+    /// Starts a server that closes connections after 5 s without a request. The handler gets whole requests, each
+    /// with the client's [`SocketAddr`] as an extension, and runs on the server's only thread, so it must not block.
     ///
     /// # Errors
     /// No port is free.
@@ -107,7 +110,19 @@ impl Server {
         handler: impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync + 'static,
         behaviour: Behaviour,
     ) -> io::Result<Self> {
-        Self::closing_idle_after(IDLE_MAX, handler, behaviour)
+        Self::listen(FREE_PORT, handler, behaviour)
+    }
+
+    /// Like [`Server::start`], at this address.
+    ///
+    /// # Errors
+    /// It cannot be bound.
+    pub fn listen(
+        address: impl ToSocketAddrs,
+        handler: impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync + 'static,
+        behaviour: Behaviour,
+    ) -> io::Result<Self> {
+        Self::bind(address, IDLE_MAX, Box::new(handler), behaviour)
     }
 
     /// Like [`Server::start`], with another time for idle connections.
@@ -119,10 +134,19 @@ impl Server {
         handler: impl Fn(Request<Vec<u8>>) -> Response<Vec<u8>> + Send + Sync + 'static,
         behaviour: Behaviour,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::bind(FREE_PORT, idle_max, Box::new(handler), behaviour)
+    }
+
+    fn bind(
+        address: impl ToSocketAddrs,
+        idle_max: Duration,
+        handler: Box<Handler>,
+        behaviour: Behaviour,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let behaviour = watch::Sender::new(behaviour);
-        let shared = Arc::new(Shared { handler: Box::new(handler), idle_max, behaviour, counts: Watched::default() });
+        let shared = Arc::new(Shared { handler, idle_max, behaviour, counts: Watched::default() });
         let running = Mutex::new(Some(Running::start(Arc::clone(&shared), listener)?));
         Ok(Self { address, shared, running })
     }
@@ -229,9 +253,9 @@ impl Shared {
     async fn listen(self: Arc<Self>, listener: tokio::net::TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, client)) => {
                     self.counts.change(|counts| counts.connections += 1);
-                    tokio::spawn(Arc::clone(&self).serve(stream));
+                    tokio::spawn(Arc::clone(&self).serve(stream, client));
                 }
                 // Too many open files, or a client that has left already.
                 Err(_) => sleep(Duration::from_millis(5)).await,
@@ -239,9 +263,10 @@ impl Shared {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: tokio::net::TcpStream) {
+    async fn serve(self: Arc<Self>, stream: tokio::net::TcpStream, client: SocketAddr) {
         let _ = stream.set_nodelay(true);
-        let connection = Arc::new(Connection::default());
+        let connection = Connection { client, is_used: AtomicBool::new(false), fault: Arc::default() };
+        let connection = Arc::new(connection);
         let stream = TokioIo::new(FaultyStream::new(stream, Arc::clone(&connection.fault)));
         let service = service_fn(|request| Arc::clone(&self).exchange(Arc::clone(&connection), request));
         let mut builder = http1::Builder::new();
@@ -257,7 +282,8 @@ impl Shared {
     ) -> Result<Response<Body>, Closed> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| Closed)?.to_bytes().to_vec();
-        let request = Request::from_parts(head, body);
+        let mut request = Request::from_parts(head, body);
+        request.extensions_mut().insert(connection.client);
         // A task of its own: like the neighbours it completes a request whose client has left.
         tokio::spawn(async move { self.answer(&connection, request).await }).await.map_err(|_| Closed)?
     }
@@ -317,6 +343,45 @@ impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.change(|counts| counts.busy -= 1);
     }
+}
+
+/// A request that a stand-in did not accept because of its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status that it answered.
+    pub status: u16,
+    /// What was wrong.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// There is nothing at this address.
+    pub(crate) fn no_route(request: &Request<Vec<u8>>) -> Self {
+        Self { status: 404, reason: format!("no such route: {} {}", request.method(), request.uri()) }
+    }
+
+    /// The answer that says so.
+    ///
+    /// # Panics
+    /// If there is no such status.
+    #[must_use]
+    pub fn answer(&self) -> Response<Vec<u8>> {
+        json_answer(self.status, &json!({ "statusCode": self.status, "message": self.reason }))
+    }
+}
+
+/// An answer without a body, for handlers.
+///
+/// # Panics
+/// If there is no such status, name or value.
+#[must_use]
+pub fn empty_answer(status: u16, headers: &[(&'static str, &str)]) -> Response<Vec<u8>> {
+    let mut response = Response::new(Vec::new());
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    for (name, value) in headers {
+        response.headers_mut().insert(*name, value.parse().expect("a value"));
+    }
+    response
 }
 
 /// An answer of JSON, for handlers.
