@@ -20,7 +20,7 @@ mod watched;
 pub use callbacks::{Form, Sending, SentCallback};
 pub use client::{Connection, Request, Response, percent_encoded};
 pub use clock::timestamp;
-pub use logging_service::LoggingService;
+pub use logging_service::{LoggingService, read_record, record_answer};
 pub use payments_service::{Asked, Change, PaymentsService};
 pub use portal::{EVENTS_PATH, EventReceiver, HeardEvent, Portal};
 pub use proxy::Proxy;

@@ -132,24 +132,31 @@ impl LoggingService {
 }
 
 fn take(taken: &Watched<Taken>, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
-    match record(request) {
-        Ok(record) => {
-            // A record whose service has a slash is answered the same and lost (neighbours.md).
-            if !record["service"].as_str().is_some_and(|service| service.contains('/')) {
-                taken.change(|taken| taken.records.push(record));
-            }
-            json_answer(201, &json!({ "success": true }))
-        }
-        Err(refusal) => {
-            let answer = refusal.answer();
-            taken.change(|taken| taken.refusals.push(refusal));
-            answer
-        }
+    let record = read_record(request);
+    let answer = record_answer(&record);
+    match record {
+        // A record whose service has a slash is answered the same and lost (neighbours.md).
+        Ok(record) if record["service"].as_str().is_some_and(|service| service.contains('/')) => {}
+        Ok(record) => taken.change(|taken| taken.records.push(record)),
+        Err(refusal) => taken.change(|taken| taken.refusals.push(refusal)),
+    }
+    answer
+}
+
+/// What the real service answers.
+#[must_use]
+pub fn record_answer(record: &Result<Value, Refusal>) -> Response<Vec<u8>> {
+    match record {
+        Ok(_) => json_answer(201, &json!({ "success": true, "message": "Log ingested successfully" })),
+        Err(refusal) => refusal.answer(),
     }
 }
 
-/// The record in a request, if the real service would accept it.
-fn record(request: &Request<Vec<u8>>) -> Result<Value, Refusal> {
+/// The record in a request.
+///
+/// # Errors
+/// The real service would not accept it.
+pub fn read_record(request: &Request<Vec<u8>>) -> Result<Value, Refusal> {
     let refusal = |status, reason: String| Refusal { status, reason };
     if request.method() != Method::POST || request.uri() != "/api/logs" {
         return Err(Refusal::no_route(request));
