@@ -23,9 +23,7 @@ use simulator::{
 const PORTAL_HELP: &str = "\
 Needs from the environment:
   PORTAL_EVENTS_SECRET  the whsec_… secret that signs the events; of several, separated by
-                        spaces, one is enough
-
-With --slow-ms an event is printed when it is answered, with --hang not at all.";
+                        spaces, one is enough";
 
 const PAYMENTS_HELP: &str = "\
 Needs from the environment:
@@ -126,7 +124,8 @@ impl Portal {
         let secrets = variable("PORTAL_EVENTS_SECRET")?;
         let receiver = EventReceiver::new(&secrets.split_whitespace().collect::<Vec<_>>())?;
         let behaviour = match self.slow_ms {
-            _ if self.hang => Behaviour::Hanging,
+            // Unlike a hanging server, it prints what it hears.
+            _ if self.hang => Behaviour::Slow(Duration::MAX),
             Some(slow_ms) => Behaviour::Slow(Duration::from_millis(slow_ms)),
             None => Behaviour::Proper,
         };
@@ -134,7 +133,9 @@ impl Portal {
         let handler = move |request| match receiver.receive(&request) {
             Ok(event) => {
                 let answer = self.answer(&event);
-                say(&format_args!("{}, verified: {}", for_people(&event), answer.status().as_u16()));
+                let status = answer.status();
+                let answered = if self.hang { "not answered" } else { status.as_str() };
+                say(&format_args!("{}, verified: {answered}", for_people(&event)));
                 answer
             }
             Err(refusal) => {

@@ -339,13 +339,17 @@ mod tests {
         hanging.send(&signed(&[SECRET], "evt-1", &paid("a"), 0).bytes()).expect("an open connection");
         portal.wait_for_requests(1);
         assert_eq!(portal.heard(), []);
-        portal.behaviour(Behaviour::Slow(Duration::from_millis(1)));
+        portal.behaviour(Behaviour::Proper);
         assert_eq!(hanging.receive_head().expect("an answer").status, 204);
+        portal.behaviour(Behaviour::Slow(Duration::MAX));
+        hanging.send(&signed(&[SECRET], "evt-1", &paid("a"), 0).bytes()).expect("an open connection");
+        assert_eq!(portal.wait_for_events(2, |_| true).len(), 2);
         portal.stop();
-        assert!(Connection::open(portal.server.address()).is_err());
+        assert!(hanging.closed().is_ok() && Connection::open(portal.server.address()).is_err());
+        portal.behaviour(Behaviour::Proper);
         portal.restart();
         assert_eq!(send(&portal, &signed(&[SECRET], "evt-1", &paid("a"), 0)).status, 204);
-        assert_eq!((portal.heard().len(), portal.connections()), (2, 2));
+        assert_eq!((portal.heard().len(), portal.connections()), (3, 2));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub enum Behaviour {
     Hanging,
     /// It answers with this status, without asking the handler. A redirect names another path of this server.
     Answering(u16),
-    /// It answers properly, after this time.
+    /// It handles the request at once and answers properly after this time.
     Slow(Duration),
     /// It answers properly, but the body comes byte by byte, this time apart.
     SlowBody(Duration),
@@ -295,13 +295,13 @@ impl Shared {
         if behaviour == Behaviour::Crossing && is_used {
             return Err(Closed);
         }
-        if let Behaviour::Slow(delay) = behaviour {
-            sleep(delay).await;
-        }
         let response = match behaviour {
             Behaviour::Answering(status) => only_status(status),
             _ => (self.handler)(request),
         };
+        if let Behaviour::Slow(delay) = behaviour {
+            sleep(delay).await;
+        }
         let fault = match behaviour {
             Behaviour::HangingUp => Some(Fault::CloseAfterAnswer),
             Behaviour::CutShort => Some(Fault::CutShort),

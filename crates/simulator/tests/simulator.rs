@@ -108,9 +108,11 @@ fn the_portal_fails_as_it_is_told() {
 
 #[test]
 fn the_portal_hangs_as_it_is_told() {
-    let portal = StandIn::start(&["portal", "--hang"], &SIGNED);
+    let mut portal = StandIn::start(&["portal", "--hang"], &SIGNED);
     let mut connection = Connection::open(portal.address).expect("a connection");
     connection.send(&paid(SECRET, "evt-1").bytes()).expect("an open connection");
+    let expect = "order.paid order=order 1 payment=payment-1 event=evt-1 attempt=1, verified: not answered";
+    assert_eq!(portal.line(), expect);
     drop(portal);
     assert!(connection.receive_head().is_err());
 }
