@@ -1,7 +1,7 @@
-//! Stand-ins for the neighbours of the service, for the tests and the demonstration: the senders with their
-//! recorded requests, a client that sends raw HTTP, the service itself as a process, a server that answers as a
-//! neighbour does or misbehaves, the portal, payments-microservice and logging-microservice on it, and a network path to
-//! the database that can be cut.
+//! Stand-ins for the neighbours of the service, for the tests, the demonstration and the program `simulator`: the
+//! senders with their recorded requests, a client that sends raw HTTP, the service itself as a process, a server that
+//! answers as a neighbour does or misbehaves, the portal, payments-microservice and logging-microservice on it, and a
+//! network path to the database that can be cut.
 //! Nothing here knows how the service works inside.
 
 mod callbacks;

@@ -375,7 +375,7 @@ impl Shared {
         id
     }
 
-    /// What no route of the real one does: a person says what becomes of a payment.
+    /// A change by hand, for which the real service has no route.
     fn post_change(&self, id: &str, change: &str, query: &str) -> Result<Response<Vec<u8>>, Refusal> {
         let refusal = |status, reason| Refusal { status, reason };
         let change = Change::parse(change).ok_or_else(|| refusal(404, format!("there is no change {change}")))?;
@@ -385,7 +385,7 @@ impl Shared {
         Ok(json_answer(202, &document))
     }
 
-    /// Changes a payment and sends the callback. Returns what is answered of it from now on, if there is such a payment.
+    /// Changes a payment and sends the callback. Returns what is answered of it from now on; `None` if it is unknown.
     fn change(&self, id: Uuid, change: Change, sending: Sending) -> Option<Value> {
         let now = now();
         let mut state = self.state.lock();
