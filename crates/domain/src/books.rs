@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use strum::IntoStaticStr;
 
 use crate::{
-    Content, Delivery, Event, EventKind, ExternalPayment, MethodRecord, Notification, Order, OrderId, OrderStatus,
-    Outcome, ParkedNotification, Payload, PaymentId, PaymentMethod, PaymentStatus, Provenance, RecordDetails,
-    Registration, Report, TransactionId, UnappliedReason,
+    Content, Delivery, Event, EventId, EventKind, ExternalPayment, MethodRecord, Notification, Order, OrderId,
+    OrderStatus, Outcome, ParkedNotification, Payload, PaymentId, PaymentMethod, PaymentStatus, Provenance,
+    RecordDetails, Registration, Report, TransactionId, UnappliedReason,
 };
 
 /// The payments and orders concerned, as they were read from a ledger, and what has changed since. The ledger decides
@@ -99,6 +99,8 @@ pub struct Settlement {
     pub registered_method: Option<PaymentMethod>,
     /// How `payment.pay()` → `order.pay()` ended, if they were called.
     pub pay: Option<Result<(), UnappliedReason>>,
+    /// What the portal will be told of it, in this order.
+    pub events: Vec<EventKind>,
 }
 
 /// What came of a registration.
@@ -168,7 +170,7 @@ impl Books {
         };
         let (previous, method) = (payment.status, payment.method);
         if let Some(mismatch) = payment.contradiction(notification) {
-            let known = Registered { method, previous, new: previous, pay: None };
+            let known = Registered { method, previous, new: previous, pay: None, events: Vec::new() };
             return self.note(content, provenance, Outcome::Rejected(mismatch), Some(known));
         }
         let order = self.orders.get_mut(&payment.order_id).expect("a payment's order is on the same page");
@@ -201,15 +203,16 @@ impl Books {
         if !events.is_empty() && (payment.status == previous || order_unchanged) {
             self.unwritten.rests_on_unchanged = true;
         }
-        let known = Registered { method, previous, new: payment.status, pay };
-        let event = |kind| Event {
-            kind,
+        let event = |kind: &EventKind| Event {
+            id: EventId::of(provenance.delivery_id, *kind),
+            kind: *kind,
             order_id: payment.order_id.clone(),
             payment_id: payment.id.clone(),
             paid_at: payment.paid_at,
             created_at: now,
         };
-        self.unwritten.events.extend(events.into_iter().map(event));
+        self.unwritten.events.extend(events.iter().map(event));
+        let known = Registered { method, previous, new: payment.status, pay, events };
         self.note(content, provenance, outcome, Some(known))
     }
 
@@ -328,7 +331,8 @@ impl Books {
         };
         self.unwritten.deliveries.push(delivery.clone());
         let registered_method = known.as_ref().map(|known| known.method);
-        Settlement { delivery, registered_method, pay: known.and_then(|known| known.pay) }
+        let (pay, events) = known.map(|known| (known.pay, known.events)).unwrap_or_default();
+        Settlement { delivery, registered_method, pay, events }
     }
 }
 
@@ -338,6 +342,7 @@ struct Registered {
     previous: PaymentStatus,
     new: PaymentStatus,
     pay: Option<Result<(), UnappliedReason>>,
+    events: Vec<EventKind>,
 }
 
 /// What the rule says, and what the portal must be told of it.

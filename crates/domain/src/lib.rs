@@ -45,6 +45,7 @@ mod order;
 mod payment;
 mod record;
 mod registration;
+mod retry_schedule;
 mod status;
 mod text;
 mod time;
@@ -54,13 +55,14 @@ pub use delivery::{
     Delivery, DeliveryId, KeyName, Mismatch, Outcome, OutcomeClass, OutcomeKind, ParkedNotification, Provenance,
     RequestId, Source, UnappliedReason,
 };
-pub use event::{Event, EventKind};
+pub use event::{Event, EventAttempt, EventId, EventKind, EventState};
 pub use money::{Currency, Decimal, Money, MoneyError};
 pub use notification::{Content, Notification, NotificationIdentity, Payload, Report};
 pub use order::Order;
 pub use payment::ExternalPayment;
 pub use record::{MethodRecord, RecordDetails, RecordKind};
 pub use registration::{NewIdError, Registration, parse_new_order_id, parse_new_payment_id};
+pub use retry_schedule::{RetrySchedule, RetryScheduleError};
 pub use status::{OrderStatus, PaymentMethod, PaymentStatus, WordError, parse_word, words};
 pub use text::{InvoiceNumber, MethodName, OrderId, PaymentId, RedirectUrl, TextError, TransactionId, UserId};
 pub use time::{TimestampError, parse_reported_timestamp, parse_timestamp};

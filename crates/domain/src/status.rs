@@ -43,6 +43,11 @@ impl PaymentStatus {
     pub fn is_open(self) -> bool {
         self < Self::Failed
     }
+
+    /// The statuses of a payment that can still end.
+    pub fn open() -> impl Iterator<Item = Self> {
+        <Self as VariantArray>::VARIANTS.iter().copied().filter(|status| status.is_open())
+    }
 }
 
 /// What became of an order.

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 
 use common::{Ledger, at, notification, order_id, payment_id, price, provenance, registration};
 use domain::{
-    Books, Cancellation, Changes, Content, Currency, Event, ExternalPayment, InvoiceNumber, MethodName, MethodRecord,
-    Mismatch, NewIdError, Notification, Order, OrderStatus, Outcome, PartialRefund, Payload, PaymentMethod,
-    PaymentStatus, RecordDetails, RedirectUrl, Registration, RegistrationOutcome, Report, Settlement, Source,
-    TransactionId, UnappliedReason, UserId, parse_new_order_id, parse_new_payment_id,
+    Books, Cancellation, Changes, Content, Currency, Event, EventId, ExternalPayment, InvoiceNumber, MethodName,
+    MethodRecord, Mismatch, NewIdError, Notification, Order, OrderStatus, Outcome, PartialRefund, Payload,
+    PaymentMethod, PaymentStatus, RecordDetails, RedirectUrl, Registration, RegistrationOutcome, Report, Settlement,
+    Source, TransactionId, UnappliedReason, UserId, parse_new_order_id, parse_new_payment_id,
 };
 use strum::VariantArray as _;
 
@@ -115,15 +115,17 @@ fn check_agreement(
         assert_eq!(order.paid_at, payment.paid_at, "{row}");
     }
 
-    let Settlement { delivery, registered_method, pay } = settlement;
+    let Settlement { delivery, registered_method, pay, events } = settlement;
     assert_eq!(delivery.previous_status, Some(old_payment.status), "{row}");
     assert_eq!(delivery.new_status, Some(payment.status), "{row}");
     assert_eq!(registered_method, Some(payment.method), "{row}");
     let paid = payment.paid_at != old_payment.paid_at;
     assert_eq!(pay, paid.then(|| UnappliedReason::of(old_order.status).map_or(Ok(()), Err)), "{row}");
     assert_eq!(changes.deliveries, [delivery], "{row}");
+    assert_eq!(events, changes.events.iter().map(|event| event.kind).collect::<Vec<_>>(), "{row}");
     for event in &changes.events {
         let expected = Event {
+            id: EventId::of(provenance(NOW).delivery_id, event.kind),
             kind: event.kind,
             order_id: order.id.clone(),
             payment_id: payment.id.clone(),
@@ -454,11 +456,11 @@ fn a_payment_keeps_the_transaction_that_brought_the_money() {
 fn a_notification_of_an_unknown_payment_is_parked() {
     let mut ledger = shop();
     let before = ledger.clone();
-    let Settlement { delivery, registered_method, pay } =
+    let Settlement { delivery, registered_method, pay, events } =
         ledger.amend(|books| books.settle(&report("c:completed", NOW), provenance(NOW)));
     assert_eq!(delivery.outcome, Outcome::Parked);
     assert_eq!((delivery.previous_status, delivery.new_status), (None, None));
-    assert_eq!((registered_method, pay), (None, None));
+    assert_eq!((registered_method, pay, events), (None, None, vec![]));
     assert_eq!(
         ledger,
         Ledger { waiting: delivery.parked().into_iter().collect(), deliveries: vec![delivery], ..before }
@@ -470,13 +472,13 @@ fn what_could_not_be_understood_is_noted_and_nothing_more() {
     let mut ledger = shop();
     let before = ledger.clone();
     let payload = Payload { payment_id: Some(payment_id("a")), ..Payload::default() };
-    let Settlement { delivery, registered_method, pay } =
+    let Settlement { delivery, registered_method, pay, events } =
         ledger.amend(|books| books.note_invalid(payload.clone(), "status: is missing".to_owned(), provenance(NOW)));
     assert_eq!(delivery.outcome, Outcome::Invalid("status: is missing".to_owned()));
     assert_eq!(delivery.content, Content::Fragments(payload));
     assert_eq!(delivery.provenance, provenance(NOW));
     assert_eq!((delivery.previous_status, delivery.new_status), (None, None));
-    assert_eq!((registered_method, pay), (None, None));
+    assert_eq!((registered_method, pay, events), (None, None, vec![]));
     assert_eq!(ledger, Ledger { deliveries: vec![delivery], ..before });
 }
 
