@@ -1,10 +1,16 @@
 use chrono::{DateTime, Utc};
-use domain::{Delivery, DeliveryId, ExternalPayment, MethodRecord, Order, OrderId, OutcomeKind, PaymentId};
+use domain::{
+    Delivery, DeliveryId, Event, EventAttempt, EventId, EventState, ExternalPayment, MethodRecord, Order, OrderId,
+    OutcomeKind, PaymentId,
+};
 
 use crate::LedgerError;
 
 /// The most deliveries that are read with a payment; the newest ones. [`History::deliveries`] has the others.
 pub const HISTORY_MAX: i64 = 500;
+
+/// The most attempts that are read with an event; the newest ones.
+pub const ATTEMPTS_MAX: i64 = 100;
 
 /// What is stored, for reading. Each answer is of one moment. Every method blocks and fails as [`LedgerError`] says.
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
@@ -23,6 +29,12 @@ pub trait History: Send + Sync {
 
     /// Audit entries, newest first.
     fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError>;
+
+    /// One event with its newest attempts, at most [`ATTEMPTS_MAX`].
+    fn event(&self, id: EventId) -> Result<Option<EventHistory>, LedgerError>;
+
+    /// Events, newest first.
+    fn events(&self, filter: &EventFilter) -> Result<Vec<EventStatus>, LedgerError>;
 }
 
 /// A payment and the record that its method keeps.
@@ -90,5 +102,56 @@ impl DeliveryFilter {
     #[must_use]
     pub fn newest(limit: i64) -> Self {
         Self { payment: None, order: None, outcome: None, since: None, before: None, limit }
+    }
+}
+
+/// An event and how far the portal has been told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventStatus {
+    /// The event.
+    pub event: Event,
+    /// How far.
+    pub state: EventState,
+    /// How many attempts there have been.
+    pub attempts: i64,
+    /// When the next attempt is due, while it is pending. It may have to wait for others of its order.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// When the portal acknowledged it, if it is delivered.
+    pub delivered_at: Option<DateTime<Utc>>,
+    /// Why the last attempt failed, if it did.
+    pub last_error: Option<String>,
+}
+
+/// An event with its attempts, as of one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventHistory {
+    /// The event.
+    pub status: EventStatus,
+    /// The newest attempts, newest first, at most [`ATTEMPTS_MAX`].
+    pub attempts: Vec<EventAttempt>,
+}
+
+/// Which events are wanted. What is `None` does not matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Those in this state.
+    pub state: Option<EventState>,
+    /// Those of this order.
+    pub order: Option<OrderId>,
+    /// Those of this payment.
+    pub payment: Option<PaymentId>,
+    /// Those that happened at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Those older than this one: where the last page ended.
+    pub before: Option<EventId>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+impl EventFilter {
+    /// Any events.
+    #[must_use]
+    pub fn any(limit: i64) -> Self {
+        Self { state: None, order: None, payment: None, since: None, before: None, limit }
     }
 }

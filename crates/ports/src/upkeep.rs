@@ -9,6 +9,9 @@ pub const COUNT_MAX: i64 = 10_000;
 /// a look.
 pub const UNAPPLIED_MAX: i64 = 1_000;
 
+/// Among how many of the oldest orders with events to send [`Upkeep::stats`] looks for the oldest event.
+pub const PENDING_ORDERS_MAX: i64 = 1_000;
+
 /// How a store is, for those who run it.
 pub trait Upkeep: Send + Sync {
     /// Whether the schema is this program's. Only reads; blocks. A store without a schema has nothing to compare.
@@ -50,6 +53,12 @@ pub struct LedgerStats {
     pub oldest_parked_notification_at: Option<DateTime<Utc>>,
     /// Payments whose money arrived and was not refunded, and that could not pay their order.
     pub unapplied_payments: i64,
+    /// Events that the portal must be told.
+    pub pending_events: i64,
+    /// When the oldest of these happened, among those of the [`PENDING_ORDERS_MAX`] oldest orders.
+    pub oldest_pending_event_at: Option<DateTime<Utc>>,
+    /// Events that the portal was not told and that are not tried again.
+    pub dead_events: i64,
     /// When the newest callback came, if it is among the newest thousand audit entries.
     pub last_callback_at: Option<DateTime<Utc>>,
 }
