@@ -1,0 +1,18 @@
+DROP TABLE event_attempts;
+DROP TABLE event_queues;
+ALTER TABLE events RENAME TO later_events;
+CREATE TABLE events (
+    event_id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind       TEXT NOT NULL,
+    order_id   TEXT NOT NULL,
+    payment_id TEXT NOT NULL,
+    paid_at    TEXT,
+    created_at TEXT NOT NULL
+) STRICT;
+INSERT INTO events (kind, order_id, payment_id, paid_at, created_at)
+    SELECT e.kind, o.order_id, p.payment_id, e.paid_at, e.created_at
+    FROM later_events e
+    JOIN orders o ON o.order_key = e.order_key
+    JOIN external_payments p ON p.payment_key = e.payment_key
+    ORDER BY e.position;
+DROP TABLE later_events;
