@@ -20,8 +20,8 @@ pub use connecting::{
 };
 pub use errors::StorageError;
 pub use rows::{
-    DeliveryRow, EventRow, InnerDetailsRow, InvoiceDetailsRow, OpenRow, OrderChange, OrderRow, ParkedRow,
-    PartialRefundRow, PaymentChange, PaymentRow, RecordedRow, details_rows, not_applied_outcomes, read_all,
-    recorded_payment,
+    AttemptRow, DeliveryRow, EventChange, EventRow, EventStatusRow, InnerDetailsRow, InvoiceDetailsRow, NamedEventRow,
+    OpenRow, OrderChange, OrderRow, ParkedRow, PartialRefundRow, PaymentChange, PaymentRow, PendingEventRow,
+    RecordedRow, details_rows, not_applied_outcomes, read_all, readable_events, recorded_payment,
 };
 pub use stats::{StatsRow, stats_query};

@@ -2,19 +2,21 @@
 //! column or a new field does not compile until it is mapped.
 
 use std::str::FromStr;
+use std::time::Duration;
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use domain::{
-    Content, Currency, Delivery, DeliveryId, Event, ExternalPayment, InvoiceNumber, KeyName, MethodName, MethodRecord,
-    Money, Order, OrderId, Outcome, OutcomeKind, ParkedNotification, PartialRefund, Payload, PaymentId, Provenance,
-    RecordDetails, RedirectUrl, RequestId, TransactionId, UserId,
+    Content, Currency, Delivery, DeliveryId, Event, EventAttempt, EventId, EventState, ExternalPayment, InvoiceNumber,
+    KeyName, MethodName, MethodRecord, Money, Order, OrderId, Outcome, OutcomeKind, ParkedNotification, PartialRefund,
+    Payload, PaymentId, Provenance, RecordDetails, RedirectUrl, RequestId, TransactionId, UserId,
 };
-use ports::RecordedPayment;
+use ports::{AttemptResult, AttemptedEvent, EventStatus, PendingEvent, RecordedPayment};
 use sha2::{Digest as _, Sha256};
 
 use crate::schema::{
-    deliveries, events, external_payments, inner_payment_details, invoice_payment_details, open_payments, orders,
-    parked_deliveries, partial_refunds,
+    deliveries, event_attempts, events, external_payments, inner_payment_details, invoice_payment_details,
+    open_payments, orders, parked_deliveries, partial_refunds,
 };
 use crate::{RowIds, StorageError, StoredTime, StoredUuid};
 
@@ -500,10 +502,40 @@ fn incomplete(id: StoredUuid) -> StorageError {
     StorageError::Corrupt { what: "delivery that does not fit its outcome", value: id.0.to_string() }
 }
 
-/// A row of `events` without its number, which the database gives.
+/// A row of `events` as it is added: the database gives its position.
 #[derive(Debug, Clone, Insertable)]
 #[diesel(table_name = events, treat_none_as_default_value = false)]
 pub struct EventRow {
+    pub event_id: StoredUuid,
+    pub kind: String,
+    pub order_key: i64,
+    pub payment_key: i64,
+    pub paid_at: Option<StoredTime>,
+    pub created_at: StoredTime,
+}
+
+impl EventRow {
+    /// The row of an event.
+    ///
+    /// # Errors
+    /// [`StorageError::Unregistered`] if a key is unknown.
+    pub fn new(event: Event, keys: &RowIds) -> Parsed<Self> {
+        let Event { id, kind, order_id, payment_id, paid_at, created_at } = event;
+        Ok(Self {
+            event_id: StoredUuid(id.0),
+            kind: kind.to_string(),
+            order_key: keys.order(&order_id)?,
+            payment_key: keys.payment(&payment_id)?,
+            paid_at: paid_at.map(StoredTime),
+            created_at: StoredTime(created_at),
+        })
+    }
+}
+
+/// An event with the ids of its order and its payment.
+#[derive(Debug, Clone, Queryable)]
+pub struct NamedEventRow {
+    pub event_id: StoredUuid,
     pub kind: String,
     pub order_id: String,
     pub payment_id: String,
@@ -511,15 +543,161 @@ pub struct EventRow {
     pub created_at: StoredTime,
 }
 
-impl From<Event> for EventRow {
-    fn from(event: Event) -> Self {
-        let Event { kind, order_id, payment_id, paid_at, created_at } = event;
+impl TryFrom<NamedEventRow> for Event {
+    type Error = StorageError;
+
+    fn try_from(row: NamedEventRow) -> Parsed<Self> {
+        let NamedEventRow { event_id, kind, order_id, payment_id, paid_at, created_at } = row;
+        Ok(Self {
+            id: EventId(event_id.0),
+            kind: parse("events.kind", kind, FromStr::from_str)?,
+            order_id: parse("orders.order_id", order_id, OrderId::parse)?,
+            payment_id: parse("external_payments.payment_id", payment_id, PaymentId::parse)?,
+            paid_at: paid_at.map(|at| at.0),
+            created_at: created_at.0,
+        })
+    }
+}
+
+/// An event that is to be sent, with what the portal is told besides.
+#[derive(Debug, Clone, Queryable)]
+pub struct PendingEventRow {
+    pub order_key: i64,
+    pub event: NamedEventRow,
+    pub method: String,
+    pub amount_minor: i64,
+    pub currency: String,
+    pub failures: i32,
+}
+
+impl TryFrom<PendingEventRow> for PendingEvent {
+    type Error = StorageError;
+
+    fn try_from(row: PendingEventRow) -> Parsed<Self> {
+        let PendingEventRow { order_key: _, event, method, amount_minor, currency, failures } = row;
+        Ok(Self {
+            event: event.try_into()?,
+            method: parse("external_payments.method", method, FromStr::from_str)?,
+            price: money("external_payments.amount_minor and currency", amount_minor, currency)?,
+            failures: failures.unsigned_abs(),
+        })
+    }
+}
+
+/// The events up to the first that cannot be understood, and what cannot.
+#[must_use]
+pub fn readable_events(rows: Vec<PendingEventRow>) -> (Vec<PendingEvent>, Option<String>) {
+    let mut events = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row.try_into() {
+            Ok(event) => events.push(event),
+            Err(error) => return (events, Some(StorageError::to_string(&error))),
+        }
+    }
+    (events, None)
+}
+
+/// An event and how far the portal has been told of it.
+#[derive(Debug, Clone, Queryable)]
+pub struct EventStatusRow {
+    pub event: NamedEventRow,
+    pub delivered_at: Option<StoredTime>,
+    pub died_at: Option<StoredTime>,
+    pub due_at: Option<StoredTime>,
+    pub attempts: i64,
+    pub last_error: Option<String>,
+}
+
+impl TryFrom<EventStatusRow> for EventStatus {
+    type Error = StorageError;
+
+    fn try_from(row: EventStatusRow) -> Parsed<Self> {
+        let EventStatusRow { event, delivered_at, died_at, due_at, attempts, last_error } = row;
+        let state = match (delivered_at, died_at) {
+            (None, None) => EventState::Pending,
+            (Some(_), _) => EventState::Delivered,
+            (None, Some(_)) => EventState::Dead,
+        };
+        // The queue may have been due before the event came into it.
+        let due_at = due_at.map(|at| at.0.max(event.created_at.0));
+        Ok(Self {
+            event: event.try_into()?,
+            state,
+            attempts,
+            next_attempt_at: due_at.filter(|_| state == EventState::Pending),
+            delivered_at: delivered_at.map(|at| at.0),
+            last_error,
+        })
+    }
+}
+
+/// A row of `event_attempts`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = event_attempts, treat_none_as_default_value = false)]
+pub struct AttemptRow {
+    pub event_id: StoredUuid,
+    pub attempted_at: StoredTime,
+    pub duration_ms: i64,
+    pub status: Option<i32>,
+    pub error: Option<String>,
+}
+
+impl From<&AttemptedEvent> for AttemptRow {
+    fn from(attempted: &AttemptedEvent) -> Self {
+        let AttemptedEvent { id, attempt, result: _ } = attempted;
+        let EventAttempt { attempted_at, duration, status, error } = attempt.clone();
         Self {
-            kind: kind.to_string(),
-            order_id: order_id.to_string(),
-            payment_id: payment_id.to_string(),
-            paid_at: paid_at.map(StoredTime),
-            created_at: StoredTime(created_at),
+            event_id: StoredUuid(id.0),
+            attempted_at: StoredTime(attempted_at),
+            duration_ms: duration_ms(duration),
+            status: status.map(Into::into),
+            error,
+        }
+    }
+}
+
+impl TryFrom<AttemptRow> for EventAttempt {
+    type Error = StorageError;
+
+    fn try_from(row: AttemptRow) -> Parsed<Self> {
+        let AttemptRow { event_id: _, attempted_at, duration_ms, status, error } = row;
+        let parse_status = |status: i32| {
+            let corrupt = |_| StorageError::Corrupt { what: "event_attempts.status", value: status.to_string() };
+            u16::try_from(status).map_err(corrupt)
+        };
+        Ok(Self {
+            attempted_at: attempted_at.0,
+            duration: Duration::from_millis(duration_ms.unsigned_abs()),
+            status: status.map(parse_status).transpose()?,
+            error,
+        })
+    }
+}
+
+fn duration_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What an attempt changes in a row of `events`.
+#[derive(Debug, Clone)]
+pub struct EventChange {
+    pub event_id: StoredUuid,
+    pub failed: i32,
+    pub delivered_at: Option<StoredTime>,
+    pub died_at: Option<StoredTime>,
+}
+
+impl From<&AttemptedEvent> for EventChange {
+    fn from(attempted: &AttemptedEvent) -> Self {
+        let AttemptedEvent { id, attempt, result } = attempted;
+        // Kept to the millisecond, as the attempt is.
+        let took = TimeDelta::milliseconds(duration_ms(attempt.duration));
+        let ended_at = StoredTime(attempt.attempted_at + took);
+        Self {
+            event_id: StoredUuid(id.0),
+            failed: (*result != AttemptResult::Delivered).into(),
+            delivered_at: (*result == AttemptResult::Delivered).then_some(ended_at),
+            died_at: (*result == AttemptResult::Dead).then_some(ended_at),
         }
     }
 }

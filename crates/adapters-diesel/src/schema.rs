@@ -104,12 +104,41 @@ diesel::table! {
     use crate::columns::sql_types::*;
 
     events (event_id) {
-        event_id -> BigInt,
+        event_id -> PortableUuid,
+        position -> BigInt,
         kind -> Text,
-        order_id -> Text,
-        payment_id -> Text,
+        order_key -> BigInt,
+        payment_key -> BigInt,
         paid_at -> Nullable<PortableTimestamp>,
         created_at -> PortableTimestamp,
+        failures -> Integer,
+        delivered_at -> Nullable<PortableTimestamp>,
+        died_at -> Nullable<PortableTimestamp>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::columns::sql_types::*;
+
+    event_queues (order_key) {
+        order_key -> BigInt,
+        due_at -> PortableTimestamp,
+        claimed_until -> Nullable<PortableTimestamp>,
+        revision -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::columns::sql_types::*;
+
+    event_attempts (event_id, attempted_at) {
+        event_id -> PortableUuid,
+        attempted_at -> PortableTimestamp,
+        duration_ms -> BigInt,
+        status -> Nullable<Integer>,
+        error -> Nullable<Text>,
     }
 }
 
@@ -134,6 +163,8 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(events -> external_payments (payment_key));
+diesel::joinable!(events -> orders (order_key));
 diesel::joinable!(external_payments -> orders (order_key));
 diesel::joinable!(inner_payment_details -> external_payments (payment_key));
 diesel::joinable!(invoice_payment_details -> external_payments (payment_key));
@@ -144,6 +175,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     external_payments,
     inner_payment_details,
     invoice_payment_details,
+    events,
+    event_queues,
 );
 diesel::allow_tables_to_appear_in_same_query!(deliveries, parked_deliveries);
 

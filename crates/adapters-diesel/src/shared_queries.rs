@@ -2,25 +2,28 @@
 //! (`#[path]`), not of this crate: Diesel checks it against the adapter's own connection. For a generic connection, a
 //! `where` clause would have to say what each query needs of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use adapters_diesel::schema::{
-    deliveries, external_payments, inner_payment_details, invoice_payment_details, leases, open_payments, orders,
-    parked_deliveries, partial_refunds,
+    deliveries, event_attempts, event_queues, events, external_payments, inner_payment_details,
+    invoice_payment_details, leases, open_payments, orders, parked_deliveries, partial_refunds,
 };
 use adapters_diesel::{
-    DeliveryRow, OpenRow, OrderRow, PartialRefundRow, PaymentRow, RecordedRow, RowIds, StatsRow, StorageError,
-    StoredTime, StoredUuid, details_rows, not_applied_outcomes, read_all, recorded_payment, stats_query,
+    AttemptRow, DeliveryRow, EventStatusRow, OpenRow, OrderRow, PartialRefundRow, PaymentRow, RecordedRow, RowIds,
+    StatsRow, StorageError, StoredTime, StoredUuid, details_rows, not_applied_outcomes, read_all, recorded_payment,
+    stats_query,
 };
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::upsert::excluded;
-use domain::{Delivery, DeliveryId, ExternalPayment, MethodRecord, Order, OrderId, PartialRefund, PaymentId};
+use domain::{
+    Delivery, DeliveryId, EventId, EventState, ExternalPayment, MethodRecord, Order, OrderId, PartialRefund, PaymentId,
+};
 use ports::{
-    DeliveryFilter, HISTORY_MAX, History, Leases, LedgerError, LedgerStats, OrderHistory, PaymentHistory,
-    RecordedPayment,
+    ATTEMPTS_MAX, COUNT_MAX, DeliveryFilter, EventFilter, EventHistory, EventStatus, HISTORY_MAX, History, Leases,
+    LedgerError, LedgerStats, OrderHistory, PaymentHistory, RecordedPayment,
 };
 use uuid::Uuid;
 
@@ -48,6 +51,18 @@ impl History for Store {
         self.read(|connection| {
             queries::plan_by_values(connection)?;
             filtered_deliveries(connection, filter)
+        })
+    }
+
+    fn event(&self, id: EventId) -> Result<Option<EventHistory>, LedgerError> {
+        self.read(|connection| event_history(connection, id))
+    }
+
+    fn events(&self, filter: &EventFilter) -> Result<Vec<EventStatus>, LedgerError> {
+        self.read(|connection| {
+            queries::plan_by_values(connection)?;
+            let ids = events_query(connection, filter)?.select(events::event_id).load(connection)?;
+            event_statuses(connection, &ids)
         })
     }
 }
@@ -222,6 +237,120 @@ fn deliveries_query(filter: &DeliveryFilter) -> deliveries::BoxedQuery<'_, Backe
         query = query.filter(deliveries::delivery_id.lt(StoredUuid(before.0)));
     }
     query
+}
+
+/// An event with its newest attempts.
+fn event_history(connection: &mut Connection, id: EventId) -> Stored<Option<EventHistory>> {
+    let Some(status) = event_statuses(connection, &[StoredUuid(id.0)])?.pop() else { return Ok(None) };
+    let attempts: Vec<AttemptRow> = event_attempts::table
+        .filter(event_attempts::event_id.eq(StoredUuid(id.0)))
+        .order(event_attempts::attempted_at.desc())
+        .limit(ATTEMPTS_MAX)
+        .select(AttemptRow::as_select())
+        .load(connection)?;
+    Ok(Some(EventHistory { status, attempts: read_all(attempts)? }))
+}
+
+/// These events, in this order.
+fn event_statuses(connection: &mut Connection, ids: &[StoredUuid]) -> Stored<Vec<EventStatus>> {
+    let rows: Vec<EventStatusRow> = events::table
+        .inner_join(orders::table)
+        .inner_join(external_payments::table)
+        .left_join(event_queues::table.on(event_queues::order_key.eq(events::order_key)))
+        .filter(events::event_id.eq_any(ids))
+        .select((
+            (
+                events::event_id,
+                events::kind,
+                orders::order_id,
+                external_payments::payment_id,
+                events::paid_at,
+                events::created_at,
+            ),
+            events::delivered_at,
+            events::died_at,
+            event_queues::due_at.nullable(),
+            sql::<BigInt>("(SELECT count(*) FROM event_attempts a WHERE a.event_id = events.event_id)"),
+            sql::<Nullable<Text>>(
+                "(SELECT error FROM event_attempts a WHERE a.event_id = events.event_id \
+                 ORDER BY attempted_at DESC LIMIT 1)",
+            ),
+        ))
+        .load(connection)?;
+    let statuses: Vec<EventStatus> = read_all(rows)?;
+    let mut by_id: HashMap<EventId, EventStatus> =
+        statuses.into_iter().map(|status| (status.event.id, status)).collect();
+    Ok(ids.iter().filter_map(|id| by_id.remove(&EventId(id.0))).collect())
+}
+
+/// The events that this filter lets through, newest first.
+fn events_query<'a>(
+    connection: &mut Connection,
+    filter: &'a EventFilter,
+) -> QueryResult<events::BoxedQuery<'a, Backend>> {
+    let EventFilter { state, order, payment, since, before, limit } = filter;
+    let mut query = events::table.limit(*limit).into_boxed();
+    if let Some(payment) = payment {
+        let key: Option<(i64, i64)> = external_payments::table
+            .filter(external_payments::payment_id.eq(payment.as_str()))
+            .select((external_payments::payment_key, external_payments::order_key))
+            .first(connection)
+            .optional()?;
+        let (payment_key, order_key) = key.unwrap_or_default();
+        query = query.filter(events::payment_key.eq(payment_key)).filter(events::order_key.eq(order_key));
+    }
+    if let Some(order) = order {
+        let key: Option<i64> = orders::table
+            .filter(orders::order_id.eq(order.as_str()))
+            .select(orders::order_key)
+            .first(connection)
+            .optional()?;
+        query = query.filter(events::order_key.eq(key.unwrap_or_default()));
+    }
+    query = if order.is_some() || payment.is_some() {
+        // An order's events are indexed by their positions, which may differ from the order of their ids.
+        if let Some(before) = before {
+            let position: Option<i64> = events::table
+                .filter(events::event_id.eq(StoredUuid(before.0)))
+                .select(events::position)
+                .first(connection)
+                .optional()?;
+            query = query.filter(events::position.lt(position.unwrap_or_default()));
+        }
+        query.order(events::position.desc())
+    } else {
+        if let Some(before) = before {
+            query = query.filter(events::event_id.lt(StoredUuid(before.0)));
+        }
+        query.order(events::event_id.desc())
+    };
+    query = match state {
+        Some(EventState::Delivered) => query.filter(events::delivered_at.is_not_null()),
+        Some(EventState::Dead) => query.filter(events::died_at.is_not_null()),
+        Some(EventState::Pending) => {
+            let pending = query.filter(events::delivered_at.is_null()).filter(events::died_at.is_null());
+            // Few are found by their queues, many as the newest events are read.
+            let queues: Vec<i64> =
+                event_queues::table.select(event_queues::order_key).limit(COUNT_MAX).load(connection)?;
+            let few = i64::try_from(queues.len()).is_ok_and(|count| count < COUNT_MAX);
+            if few { pending.filter(events::order_key.eq_any(queues)) } else { pending }
+        }
+        None => query,
+    };
+    if let Some(since) = since {
+        // An id begins with the millisecond of its event: this ends the walk along the index.
+        query = query
+            .filter(events::event_id.ge(StoredUuid(DeliveryId::first_at(*since).0)))
+            .filter(events::created_at.ge(StoredTime(*since)));
+    }
+    Ok(query)
+}
+
+/// The oldest events that this filter lets through.
+pub(crate) fn oldest_events(connection: &mut Connection, filter: &EventFilter) -> QueryResult<Vec<StoredUuid>> {
+    queries::plan_by_values(connection)?;
+    let query = events_query(connection, filter)?.order(events::event_id.asc());
+    query.select(events::event_id).load(connection)
 }
 
 /// Counts and ages for monitoring.

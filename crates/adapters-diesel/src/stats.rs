@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
 use domain::{OutcomeKind, PaymentStatus, Source};
-use ports::{COUNT_MAX, LedgerStats, UNAPPLIED_MAX};
+use ports::{COUNT_MAX, LedgerStats, PENDING_ORDERS_MAX, UNAPPLIED_MAX};
 
 use crate::columns::StoredTime;
 use crate::columns::sql_types::PortableTimestamp;
@@ -21,6 +21,12 @@ pub struct StatsRow {
     pub oldest_parked_notification_at: Option<StoredTime>,
     #[diesel(sql_type = BigInt)]
     pub unapplied_payments: i64,
+    #[diesel(sql_type = BigInt)]
+    pub pending_events: i64,
+    #[diesel(sql_type = Nullable<PortableTimestamp>)]
+    pub oldest_pending_event_at: Option<StoredTime>,
+    #[diesel(sql_type = BigInt)]
+    pub dead_events: i64,
     #[diesel(sql_type = Nullable<PortableTimestamp>)]
     pub last_callback_at: Option<StoredTime>,
 }
@@ -33,6 +39,9 @@ impl From<StatsRow> for LedgerStats {
             parked_notifications,
             oldest_parked_notification_at,
             unapplied_payments,
+            pending_events,
+            oldest_pending_event_at,
+            dead_events,
             last_callback_at,
         } = row;
         let time = |at: Option<StoredTime>| at.map(|StoredTime(time)| time);
@@ -42,6 +51,9 @@ impl From<StatsRow> for LedgerStats {
             parked_notifications,
             oldest_parked_notification_at: time(oldest_parked_notification_at),
             unapplied_payments,
+            pending_events: pending_events.min(COUNT_MAX),
+            oldest_pending_event_at: time(oldest_pending_event_at),
+            dead_events,
             last_callback_at: time(last_callback_at),
         }
     }
@@ -50,11 +62,21 @@ impl From<StatsRow> for LedgerStats {
 /// The statement. Every part walks along an index and stops at a limit.
 ///
 /// A payment is unapplied at most once, when it completes; one that was refunded since does not count. Its status is
-/// looked up one by one, for a join may read the whole table.
+/// looked up one by one, for a join may read the whole table. Of the pending events, those of the oldest
+/// orders count.
 #[must_use]
 pub fn stats_query() -> String {
     let (unapplied, completed) = (OutcomeKind::Unapplied, PaymentStatus::Completed);
     let callback = Source::Callback;
+    // For each of these orders in turn: a join may read the whole table for each.
+    let pending = |what: &str, orders_max: i64| {
+        format!(
+            "(SELECT {what} FROM events WHERE events.order_key = queues.order_key \
+             AND delivered_at IS NULL AND died_at IS NULL) AS pending \
+             FROM (SELECT order_key FROM event_queues ORDER BY order_key LIMIT {orders_max}) AS queues"
+        )
+    };
+    let (counts, times) = (pending("count(*)", COUNT_MAX), pending("min(created_at)", PENDING_ORDERS_MAX));
     format!(
         "SELECT \
          (SELECT count(*) FROM (SELECT 1 FROM open_payments LIMIT {COUNT_MAX}) AS open) AS open_payments, \
@@ -68,6 +90,10 @@ pub fn stats_query() -> String {
             WHERE external_payments.payment_key = deliveries.payment_key) AS status FROM deliveries \
             WHERE outcome = '{unapplied}' ORDER BY delivery_id DESC LIMIT {UNAPPLIED_MAX}) AS unapplied \
             WHERE status = '{completed}') AS unapplied_payments, \
+         (SELECT CAST(coalesce(sum(pending), 0) AS BIGINT) FROM (SELECT {counts}) AS orders) AS pending_events, \
+         (SELECT min(pending) FROM (SELECT {times}) AS orders) AS oldest_pending_event_at, \
+         (SELECT count(*) FROM (SELECT 1 FROM events WHERE died_at IS NOT NULL LIMIT {COUNT_MAX}) AS dead) \
+            AS dead_events, \
          (SELECT max(received_at) FROM (SELECT received_at, source FROM deliveries \
             ORDER BY delivery_id DESC LIMIT 1000) AS newest WHERE source = '{callback}') AS last_callback_at"
     )

@@ -4,10 +4,13 @@
 
 mod address;
 mod migrating;
+mod outbox;
 mod queries;
 mod sessions;
 #[path = "../../adapters-diesel/src/shared_queries.rs"]
 mod shared_queries;
+#[path = "../../adapters-diesel/src/shared_retention.rs"]
+mod shared_retention;
 mod statements;
 mod store;
 mod watchdog;

@@ -143,6 +143,17 @@ impl Session {
         result.map_err(|error| if cut_off { StorageError::NoAnswer } else { error })
     }
 
+    /// Waits for a notification of a channel that this session listens to, but not longer than this.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(crate) fn notified_within(&mut self, patience: Duration) -> Result<bool, StorageError> {
+        self.watch.wait_until_readable(patience);
+        let notified = self.connection.notifications_iter().collect::<QueryResult<Vec<_>>>();
+        self.useless |= notified.is_err();
+        Ok(!notified?.is_empty())
+    }
+
     /// Does some work, and says whether it was cut off because it took longer than it may.
     pub(crate) fn within<T>(&mut self, limit: Duration, work: impl FnOnce(&mut PgConnection) -> T) -> (T, bool) {
         self.watch.begin(limit);

@@ -1,16 +1,19 @@
 //! Statements that write any number of rows at once. Their parameters are arrays, one for each column, so
 //! that a statement is the same for every batch and each connection prepares it once.
 
+use std::collections::BTreeSet;
+
 use adapters_diesel::sql_types::{PortableTimestamp, PortableUuid};
 use adapters_diesel::{
-    DeliveryRow, EventRow, OpenRow, OrderChange, ParkedRow, PartialRefundRow, PaymentChange, RowIds, StorageError,
-    StoredTime, StoredUuid,
+    AttemptRow, DeliveryRow, EventChange, EventRow, OpenRow, OrderChange, ParkedRow, PartialRefundRow, PaymentChange,
+    RowIds, StorageError, StoredTime, StoredUuid,
 };
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Binary, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
 use domain::{Delivery, Event, ExternalPayment, Order, PartialRefund, PaymentId};
+use ports::{CLAIMED_EVENTS_MAX, Claim, QueueProgress};
 
 /// Columns of rows.
 trait Columns: QueryFragment<Pg> {
@@ -129,9 +132,10 @@ columns! {
 
 columns! {
     EventColumns of EventRow {
+        event_id: StoredUuid => PortableUuid,
         kind: String => Text,
-        order_id: String => Text,
-        payment_id: String => Text,
+        order_key: i64 => BigInt,
+        payment_key: i64 => BigInt,
         paid_at: Option<StoredTime> => Nullable<PortableTimestamp>,
         created_at: StoredTime => PortableTimestamp,
     }
@@ -153,14 +157,16 @@ columns! {
     }
 }
 
-/// Stores what became of payments and orders, and adds audit entries and events, which are numbered in their order: all
-/// in one statement, for a round trip costs more than most of them.
+/// Stores what became of payments and orders, and adds audit entries and events, which are numbered in their order and
+/// put into the queues of their orders: all in one statement, for a round trip costs more than most of them.
 #[derive(Debug, QueryId)]
 pub(crate) struct StoreChanges {
     payments: PaymentColumns,
     closed: ClosedColumns,
     orders: OrderColumns,
     deliveries: DeliveryColumns,
+    /// Each once and in one order, in which all transactions lock them.
+    queues: Vec<i64>,
     events: EventColumns,
 }
 
@@ -173,12 +179,15 @@ impl StoreChanges {
         keys: &RowIds,
     ) -> Result<Self, StorageError> {
         let closed = payments.iter().filter(|payment| !payment.status.is_open());
+        let events = events.into_iter().map(|event| EventRow::new(event, keys)).collect::<Result<Vec<_>, _>>()?;
+        let queues: BTreeSet<i64> = events.iter().map(|event| event.order_key).collect();
         Ok(Self {
             closed: closed.map(|payment| OpenRow::new(payment, keys)).collect::<Result<_, _>>()?,
             payments: payments.iter().map(|payment| PaymentChange::new(payment, keys)).collect::<Result<_, _>>()?,
             orders: orders.iter().map(|order| OrderChange::new(order, keys)).collect::<Result<_, _>>()?,
             deliveries: deliveries.into_iter().map(|delivery| DeliveryRow::new(delivery, keys)).collect(),
-            events: events.into_iter().map(EventRow::from).collect(),
+            queues: queues.into_iter().collect(),
+            events: events.into_iter().collect(),
         })
     }
 }
@@ -205,14 +214,20 @@ impl QueryFragment<Pg> for StoreChanges {
              noted AS (",
         );
         self.deliveries.insert_into("deliveries", out.reborrow())?;
-        out.push_sql("), told AS (");
-        self.events.insert_into("events", out.reborrow())?;
-        // An event is numbered when the rows that it rests on are locked: after those that came before it.
-        // Payments are updated before orders by every statement, so two of them cannot wait for each other: what is
-        // selected comes first.
+        // What is selected comes first: payments, orders and queues are locked in this order by every statement, so two
+        // of them cannot wait for each other. An event is numbered when the queue of its order is locked, so the
+        // events of one order are numbered as they become visible.
         out.push_sql(
-            " WHERE (SELECT count(*) FROM moved) + (SELECT count(*) FROM paid) >= 0) SELECT count(*) FROM moved",
+            "), queued AS (INSERT INTO event_queues (order_key, due_at) SELECT new.order_key, now() FROM unnest(",
         );
+        out.push_bind_param::<Array<BigInt>, _>(&self.queues)?;
+        out.push_sql(
+            ") AS new (order_key) WHERE (SELECT count(*) FROM moved) + (SELECT count(*) FROM paid) >= 0 \
+             ON CONFLICT (order_key) DO UPDATE SET revision = event_queues.revision + 1 \
+             RETURNING event_queues.order_key), told AS (",
+        );
+        self.events.insert_into("events", out.reborrow())?;
+        out.push_sql(" WHERE (SELECT count(*) FROM queued) >= 0) SELECT count(*) FROM moved");
         Ok(())
     }
 }
@@ -326,3 +341,236 @@ impl Query for HeldPaymentIds {
 }
 
 impl RunQueryDsl<PgConnection> for HeldPaymentIds {}
+
+columns! {
+    AttemptColumns of AttemptRow {
+        event_id: StoredUuid => PortableUuid,
+        attempted_at: StoredTime => PortableTimestamp,
+        duration_ms: i64 => BigInt,
+        status: Option<i32> => Nullable<Integer>,
+        error: Option<String> => Nullable<Text>,
+    }
+}
+
+columns! {
+    EventChangeColumns of EventChange {
+        event_id: StoredUuid => PortableUuid,
+        failed: i32 => Integer,
+        delivered_at: Option<StoredTime> => Nullable<PortableTimestamp>,
+        died_at: Option<StoredTime> => Nullable<PortableTimestamp>,
+    }
+}
+
+columns! {
+    ClaimColumns of ClaimRow {
+        order_key: i64 => BigInt,
+        revision: i64 => BigInt,
+        claimed_until: StoredTime => PortableTimestamp,
+        due_in_us: i64 => BigInt,
+    }
+}
+
+/// A claim that is given back, and in how many microseconds its queue is due.
+struct ClaimRow {
+    order_key: i64,
+    revision: i64,
+    claimed_until: StoredTime,
+    due_in_us: i64,
+}
+
+impl ClaimRow {
+    fn new(progress: &QueueProgress) -> Self {
+        let QueueProgress { claim: Claim { queue, revision, until }, attempts: _, due_in } = progress;
+        let due_in_us = i64::try_from(due_in.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
+        Self { order_key: *queue, revision: *revision, claimed_until: StoredTime(*until), due_in_us }
+    }
+}
+
+/// Claims queues that are due, and yields their orders, their revisions and the end of the claim.
+#[derive(Debug, QueryId)]
+pub(crate) struct ClaimQueues {
+    pub(crate) queues_max: i64,
+    pub(crate) duration_us: i64,
+}
+
+impl QueryFragment<Pg> for ClaimQueues {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "WITH due AS MATERIALIZED (SELECT order_key FROM event_queues \
+             WHERE due_at <= now() AND (claimed_until IS NULL OR claimed_until <= now()) ORDER BY due_at LIMIT ",
+        );
+        out.push_bind_param::<BigInt, _>(&self.queues_max)?;
+        out.push_sql(
+            " FOR UPDATE SKIP LOCKED) UPDATE event_queues q SET claimed_until = now() + interval '1 microsecond' * ",
+        );
+        out.push_bind_param::<BigInt, _>(&self.duration_us)?;
+        out.push_sql(" FROM due WHERE q.order_key = due.order_key RETURNING q.order_key, q.revision, q.claimed_until");
+        Ok(())
+    }
+}
+
+impl Query for ClaimQueues {
+    type SqlType = (BigInt, BigInt, PortableTimestamp);
+}
+
+impl RunQueryDsl<PgConnection> for ClaimQueues {}
+
+/// The first events of these queues, in their order.
+#[derive(Debug, QueryId)]
+pub(crate) struct PendingEvents {
+    pub(crate) queues: Vec<i64>,
+}
+
+impl QueryFragment<Pg> for PendingEvents {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT e.order_key, e.event_id, e.kind, o.order_id, p.payment_id, e.paid_at, e.created_at, p.method, \
+             p.amount_minor, p.currency, e.failures FROM unnest(",
+        );
+        out.push_bind_param::<Array<BigInt>, _>(&self.queues)?;
+        out.push_sql(
+            ") AS q (order_key) CROSS JOIN LATERAL (SELECT * FROM events WHERE events.order_key = q.order_key \
+             AND delivered_at IS NULL AND died_at IS NULL ORDER BY position LIMIT ",
+        );
+        out.push_sql(&CLAIMED_EVENTS_MAX.to_string());
+        out.push_sql(
+            ") AS e JOIN orders o ON o.order_key = e.order_key \
+             JOIN external_payments p ON p.payment_key = e.payment_key ORDER BY e.order_key, e.position",
+        );
+        Ok(())
+    }
+}
+
+impl Query for PendingEvents {
+    type SqlType = (
+        BigInt,
+        (PortableUuid, Text, Text, Text, Nullable<PortableTimestamp>, PortableTimestamp),
+        Text,
+        BigInt,
+        Text,
+        Integer,
+    );
+}
+
+impl RunQueryDsl<PgConnection> for PendingEvents {}
+
+/// Adds attempts to send events.
+#[derive(Debug, QueryId)]
+pub(crate) struct AddAttempts {
+    attempts: AttemptColumns,
+}
+
+impl AddAttempts {
+    pub(crate) fn of(progress: &[QueueProgress]) -> Self {
+        Self { attempts: progress.iter().flat_map(|queue| &queue.attempts).map(AttemptRow::from).collect() }
+    }
+}
+
+impl QueryFragment<Pg> for AddAttempts {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.attempts.insert_into("event_attempts", out.reborrow())?;
+        out.push_sql(" ON CONFLICT DO NOTHING");
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<PgConnection> for AddAttempts {}
+
+/// Stores what attempts mean for their events. What was delivered or given up stays so.
+#[derive(Debug, QueryId)]
+pub(crate) struct ChangeEvents {
+    changes: EventChangeColumns,
+}
+
+impl ChangeEvents {
+    pub(crate) fn of(progress: &[QueueProgress]) -> Self {
+        Self { changes: progress.iter().flat_map(|queue| &queue.attempts).map(EventChange::from).collect() }
+    }
+}
+
+impl QueryFragment<Pg> for ChangeEvents {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "UPDATE events e SET failures = e.failures + new.failed, delivered_at = new.delivered_at, \
+             died_at = new.died_at FROM ",
+        );
+        self.changes.walk_ast(out.reborrow())?;
+        out.push_sql(" WHERE e.event_id = new.event_id AND e.delivered_at IS NULL AND e.died_at IS NULL");
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<PgConnection> for ChangeEvents {}
+
+/// Removes queues in which nothing is left, unless an event was added since they were claimed.
+#[derive(Debug, QueryId)]
+pub(crate) struct RemoveQueues {
+    claims: ClaimColumns,
+}
+
+impl RemoveQueues {
+    pub(crate) fn of(progress: &[&QueueProgress]) -> Self {
+        let empty = progress.iter().filter(|queue| queue.due_in.is_none());
+        Self { claims: empty.map(|queue| ClaimRow::new(queue)).collect() }
+    }
+}
+
+impl QueryFragment<Pg> for RemoveQueues {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("DELETE FROM event_queues q USING ");
+        self.claims.walk_ast(out.reborrow())?;
+        out.push_sql(
+            " WHERE q.order_key = new.order_key AND q.revision = new.revision AND q.claimed_until = new.claimed_until",
+        );
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<PgConnection> for RemoveQueues {}
+
+/// Gives queues back that are still claimed by these claims.
+#[derive(Debug, QueryId)]
+pub(crate) struct ReleaseQueues {
+    claims: ClaimColumns,
+}
+
+impl ReleaseQueues {
+    pub(crate) fn of(progress: &[&QueueProgress]) -> Self {
+        Self { claims: progress.iter().map(|queue| ClaimRow::new(queue)).collect() }
+    }
+}
+
+impl QueryFragment<Pg> for ReleaseQueues {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "UPDATE event_queues q SET due_at = now() + interval '1 microsecond' * new.due_in_us, claimed_until = NULL \
+             FROM ",
+        );
+        self.claims.walk_ast(out.reborrow())?;
+        out.push_sql(" WHERE q.order_key = new.order_key AND q.claimed_until = new.claimed_until");
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<PgConnection> for ReleaseQueues {}
+
+/// Makes the queues of these orders due now, there or not.
+#[derive(Debug, QueryId)]
+pub(crate) struct QueueOrders {
+    /// Each once and in one order, in which all transactions lock them.
+    pub(crate) queues: Vec<i64>,
+}
+
+impl QueryFragment<Pg> for QueueOrders {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO event_queues (order_key, due_at) SELECT new.order_key, now() FROM unnest(");
+        out.push_bind_param::<Array<BigInt>, _>(&self.queues)?;
+        out.push_sql(
+            ") AS new (order_key) ON CONFLICT (order_key) \
+             DO UPDATE SET due_at = now(), revision = event_queues.revision + 1",
+        );
+        Ok(())
+    }
+}
+
+impl RunQueryDsl<PgConnection> for QueueOrders {}

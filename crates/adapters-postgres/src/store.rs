@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use adapters_diesel::{
@@ -26,7 +27,9 @@ const MINIMAL_LOCK_WAIT: Duration = Duration::from_millis(10);
 /// The ledger in a PostgreSQL database.
 pub struct PostgresStore {
     pool: Pool<Sessions>,
-    patience: Duration,
+    pub(crate) patience: Duration,
+    /// The session that hears of what other replicas announce.
+    pub(crate) listener: Mutex<Option<PooledConnection<Sessions>>>,
 }
 
 impl PostgresStore {
@@ -45,10 +48,10 @@ impl PostgresStore {
     fn open_for(purpose: Purpose, database_url: &str, options: LedgerOptions) -> Self {
         let patience = options.patience;
         let sessions = Sessions::new(Address::new(database_url, purpose, patience), patience);
-        Self { pool: build_pool(sessions, options, NopConnectionCustomizer), patience }
+        Self { pool: build_pool(sessions, options, NopConnectionCustomizer), patience, listener: Mutex::default() }
     }
 
-    fn session(&self) -> Result<PooledConnection<Sessions>, LedgerError> {
+    pub(crate) fn session(&self) -> Result<PooledConnection<Sessions>, LedgerError> {
         self.pool.get().map_err(|error| LedgerError::Unavailable(error.into()))
     }
 
@@ -74,6 +77,17 @@ impl PostgresStore {
     ) -> Result<T, LedgerError> {
         let write = |connection: &mut PgConnection| connection.build_transaction().read_committed().run(write);
         Ok(self.session()?.run(self.patience, write)?)
+    }
+
+    /// As [`PostgresStore::write`], without waiting for the disk: a failure of the server may undo it.
+    pub(crate) fn write_unsynced<T>(
+        &self,
+        write: impl FnOnce(&mut PgConnection) -> Result<T, StorageError>,
+    ) -> Result<T, LedgerError> {
+        self.write(|connection| {
+            connection.batch_execute("SET LOCAL synchronous_commit = off")?;
+            write(connection)
+        })
     }
 }
 
@@ -220,7 +234,7 @@ fn try_a_commit(connection: &mut PgConnection) -> Result<(), StorageError> {
         // Waits for a lock on a table as a callback would.
         connection.batch_execute(
             "LOCK TABLE orders, external_payments, open_payments, inner_payment_details, invoice_payment_details, \
-             deliveries, parked_deliveries, partial_refunds, events IN ROW EXCLUSIVE MODE",
+             deliveries, parked_deliveries, partial_refunds, events, event_queues IN ROW EXCLUSIVE MODE",
         )?;
         // More than fits into the memory that it may use, so it is written to a file: a full disk shows. Tables would
         // keep what is written to them, even if it is rolled back.

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::Shutdown;
 
 /// How often the thread looks: the most by which a bound is exceeded.
@@ -77,6 +78,19 @@ impl Watch {
     /// Ends the use; whether it was cut off.
     pub(crate) fn end(&self) -> bool {
         matches!(mem::replace(&mut *lock(&self.use_), Use::None), Use::CutOff)
+    }
+
+    /// Waits until the server has sent something, or closed the connection, but not longer than this.
+    pub(crate) fn wait_until_readable(&self, patience: Duration) {
+        match &self.socket {
+            Some(socket) => {
+                let timeout = Timespec::try_from(patience).ok();
+                // An interruption ends the wait as well: the caller looks again.
+                let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], timeout.as_ref());
+            }
+            // Where the socket is not known, the caller looks from time to time.
+            None => thread::sleep(patience.min(TICK)),
+        }
     }
 
     fn cut_off_after(&self, now: Instant) {

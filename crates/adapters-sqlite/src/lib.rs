@@ -4,9 +4,12 @@
 mod checkpointing;
 mod connecting;
 mod files;
+mod outbox;
 mod queries;
 #[path = "../../adapters-diesel/src/shared_queries.rs"]
 mod shared_queries;
+#[path = "../../adapters-diesel/src/shared_retention.rs"]
+mod shared_retention;
 mod statements;
 mod store;
 

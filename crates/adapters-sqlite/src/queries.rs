@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use adapters_diesel::schema::{external_payments, open_payments, orders};
+use adapters_diesel::schema::{event_queues, external_payments, open_payments, orders};
 use adapters_diesel::sql_types::PortableTimestamp;
-use adapters_diesel::{OpenRow, OrderChange, OrderRow, PaymentChange, PaymentRow, RowIds, StorageError};
+use adapters_diesel::{OpenRow, OrderChange, OrderRow, PaymentChange, PaymentRow, RowIds, StorageError, StoredTime};
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
@@ -78,5 +78,16 @@ pub(crate) fn update_order(
     keys: &RowIds,
 ) -> Result<(), StorageError> {
     UpdateOrder(&OrderChange::new(order, keys)?).execute(connection)?;
+    Ok(())
+}
+
+/// Puts the order with this key among those with events to send, due at this time unless it is there already.
+pub(crate) fn queue(connection: &mut SqliteConnection, order_key: i64, due_at: StoredTime) -> QueryResult<()> {
+    diesel::insert_into(event_queues::table)
+        .values((event_queues::order_key.eq(order_key), event_queues::due_at.eq(due_at)))
+        .on_conflict(event_queues::order_key)
+        .do_update()
+        .set(event_queues::revision.eq(event_queues::revision + 1))
+        .execute(connection)?;
     Ok(())
 }

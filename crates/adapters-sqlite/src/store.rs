@@ -83,6 +83,23 @@ impl SqliteStore {
         Ok(written)
     }
 
+    /// As [`SqliteStore::write`], without waiting for the disk: a failure of the machine may undo it.
+    pub(crate) fn write_unsynced<T>(
+        &self,
+        mut write: impl FnMut(&mut SqliteConnection) -> Result<T, StorageError>,
+    ) -> Result<T, LedgerError> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.connection()?.run(|connection| -> Result<T, StorageError> {
+            connection.batch_execute("PRAGMA synchronous = NORMAL")?;
+            let written = retry_races(|| connection.immediate_transaction(|connection| write(connection)));
+            // If this fails, the connection is closed.
+            connection.batch_execute("PRAGMA synchronous = FULL")?;
+            written
+        })?;
+        self.checkpointer.wake();
+        Ok(written)
+    }
+
     /// The turn to write, or none if another writer commits before it can be had, which shows as much.
     fn turn_or_commit(&self) -> Result<Option<MutexGuard<'_, ()>>, LedgerError> {
         let (commits, deadline) = (self.commits.load(Ordering::Relaxed), Instant::now() + PROBE_WAIT_MAX);
@@ -205,7 +222,9 @@ fn store(connection: &mut SqliteConnection, changes: Changes, mut row_ids: RowId
         diesel::insert_into(partial_refunds::table).values(row).execute(connection)?;
     }
     for event in events {
-        diesel::insert_into(events::table).values(EventRow::from(event)).execute(connection)?;
+        let row = EventRow::new(event, &row_ids)?;
+        queries::queue(connection, row.order_key, row.created_at)?;
+        diesel::insert_into(events::table).values(row).execute(connection)?;
     }
     Ok(())
 }

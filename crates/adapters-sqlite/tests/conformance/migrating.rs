@@ -15,7 +15,7 @@ use ports::LedgerError;
 use super::{File, WAIT};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
-const ALL: [&str; 1] = ["2026-11-25-000002_ledger"];
+const ALL: [&str; 2] = ["2026-11-25-000002_ledger", "2026-11-25-000003_outbox"];
 const NEXT: &str = "2999-01-01-000000_next";
 
 #[test]
