@@ -79,6 +79,12 @@ impl GroupCommit {
         self.intake.len() + self.held.len()
     }
 
+    /// Whether callbacks wait or are being committed.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.intake.is_busy()
+    }
+
     /// How many may wait.
     #[must_use]
     pub fn queue_max(&self) -> usize {
@@ -200,8 +206,11 @@ impl Committer {
         });
         let scope = Scope { lock_wait, ..Scope::of_notifications(notifications) };
         let settled = self.use_cases.ledger.amend(&scope, |books| {
-            batch.iter().map(|waiting| settle_one(books, &*self.use_cases.clock, &waiting.callback)).collect()
+            batch.iter().map(|waiting| settle_one(books, &*self.use_cases.clock, &waiting.callback)).collect::<Vec<_>>()
         });
+        if let Ok(settlements) = &settled {
+            self.use_cases.stored(settlements);
+        }
         if !matches!(settled, Err(LedgerError::Held { .. } | LedgerError::Contended(_))) {
             self.use_cases.observer.committed(batch.len(), begun.elapsed(), settled.as_ref().map(drop));
         }

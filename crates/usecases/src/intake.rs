@@ -100,6 +100,12 @@ impl Intake {
         self.lock().waiting.len()
     }
 
+    /// Whether callbacks wait or are being committed.
+    pub(crate) fn is_busy(&self) -> bool {
+        let state = self.lock();
+        state.under_way > 0 || !state.waiting.is_empty()
+    }
+
     /// How many may wait.
     pub(crate) fn queue_max(&self) -> usize {
         self.queue_max

@@ -2,10 +2,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use domain::{Cancellation, DeliveryId, OrderId, PaymentId, Registration, RegistrationOutcome, Settlement};
-use ports::{LedgerError, LedgerStats};
+use domain::{
+    Cancellation, DeliveryId, EventAttempt, EventId, OrderId, PaymentId, Registration, RegistrationOutcome, Settlement,
+};
+use ports::{AttemptResult, EventFilter, LedgerError, LedgerStats, PendingEvent};
 
-use crate::{Caller, ParsedBody};
+use crate::{Caller, ParsedBody, Pruned, RedeliveredEvents};
 
 /// Is told what use cases did, after the commit: for a request, a command or a background task. By default it ignores
 /// what it is told.
@@ -41,8 +43,30 @@ pub trait Observer: Send + Sync {
     /// A stored delivery was applied again, or only tried.
     fn replayed(&self, id: DeliveryId, settlement: &Settlement, dry_run: bool, caller: &Caller, took: Duration) {}
 
-    /// A callback, a registration, a cancellation or a replay could not be carried out.
+    /// An event was made due.
+    fn event_redelivered(&self, id: EventId, caller: &Caller, took: Duration) {}
+
+    /// All events that match were made due, or only counted.
+    fn events_redelivered(&self, filter: &EventFilter, result: RedeliveredEvents, caller: &Caller, took: Duration) {}
+
+    /// A callback, a registration, a cancellation, a replay or a redelivery could not be carried out.
     fn failed(&self, subject: Subject<'_>, error: &(dyn Error + 'static), caller: &Caller, took: Duration) {}
+
+    /// Old records were removed, or only looked at, up to an error if there was one.
+    fn pruned(&self, pruned: &Pruned, took: Duration) {}
+
+    /// The portal was told of an event, or was not; the next attempt is after this pause.
+    fn event_attempted(
+        &self,
+        pending: &PendingEvent,
+        attempt: &EventAttempt,
+        result: AttemptResult,
+        pause: Option<Duration>,
+    ) {
+    }
+
+    /// An event that is to be sent cannot be understood as it is stored. It holds up those of its order.
+    fn event_unreadable(&self, reason: &str) {}
 
     /// Payments do not come on by themselves.
     fn stuck(&self, stats: &LedgerStats, now: DateTime<Utc>) {}

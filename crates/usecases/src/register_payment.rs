@@ -33,6 +33,7 @@ impl UseCases {
         let decided = self.ledger.amend(&scope, |books| self.register_in(books, registration, caller));
         let subject = Subject { payment_id: Some(&registration.payment_id), order_id: Some(&registration.order_id) };
         let (outcome, applied) = decided.map_err(|error| self.observed(subject, error, caller, begun))?;
+        self.stored(&applied);
         self.observer.registered(registration, outcome, &applied, caller, begun.elapsed());
         Ok(Registered { outcome, applied, afterwards: self.history.payment_and_order(&registration.payment_id) })
     }

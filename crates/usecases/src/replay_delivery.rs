@@ -64,6 +64,9 @@ impl UseCases {
         });
         let subject = Subject { payment_id: Some(&notification.payment_id), order_id: Some(&notification.order_id) };
         let (settlement, payment, order) = replayed.map_err(|error| self.observed(subject, error, caller, begun))?;
+        if !dry_run {
+            self.stored(std::slice::from_ref(&settlement));
+        }
         self.observer.replayed(id, &settlement, dry_run, caller, begun.elapsed());
         let stored = self.history.payment_and_order(&notification.payment_id);
         let afterwards = stored.map(|stored| Some(with_replayed(stored?, payment?, order)));
