@@ -44,21 +44,19 @@ impl Driver {
         Self { parts, holder: new_holder(), stopping: watch::channel(false).0, tasks: JoinSet::new() }
     }
 
-    /// Begins with the rounds of a task; the first one is at once. Who notifies what is returned wakes the task for the
-    /// next one. After a failure its pause is kept all the same.
-    pub fn start<T: Task>(&mut self, task: T, schedule: Schedule) -> Arc<Notify> {
-        let wake_up = Arc::new(Notify::new());
+    /// Begins with the rounds of a task; the first one is at once. Who notifies `wake_up` wakes the task for the next one.
+    /// After a failure its pause is kept all the same.
+    pub fn start<T: Task>(&mut self, task: T, schedule: Schedule, wake_up: Arc<Notify>) {
         self.parts.status.expect(T::NAME);
         let rounds = Rounds {
             parts: self.parts.clone(),
             holder: self.holder,
             schedule,
-            wake_up: Arc::clone(&wake_up),
+            wake_up,
             stopping: self.stopping.subscribe(),
             task,
         };
         self.tasks.spawn(rounds.run());
-        wake_up
     }
 
     /// Begins no more rounds, and waits for those under way, but not longer than this. Returns whether all have ended;
@@ -96,25 +94,30 @@ impl<T: Task> Rounds<T> {
                 }
                 Ok(Some(Next::AfterPeriod)) => {
                     failures = 0;
-                    self.schedule.period
+                    jittered(self.schedule.period)
+                }
+                Ok(Some(Next::Within(pause))) => {
+                    failures = 0;
+                    pause.min(jittered(self.schedule.period))
                 }
                 Ok(None) => {
                     failures = 0;
-                    self.schedule.period.min(LEASE_RETRY)
+                    jittered(self.schedule.period.min(LEASE_RETRY))
                 }
                 Err(error) => {
                     failures += 1;
                     self.parts.status.failed(T::NAME);
                     self.parts.observer.task_failed(T::NAME, &*error, failures);
-                    self.schedule.back_off(failures)
+                    jittered(self.schedule.back_off(failures))
                 }
             };
             tokio::select! {
                 _ = self.stopping.wait_for(|stopping| *stopping) => {}
-                () = tokio::time::sleep(jittered(pause)) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.wake_up.notified(), if failures == 0 => {}
             }
         }
+        self.task.stop().await;
         self.release().await;
     }
 

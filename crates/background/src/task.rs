@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::time::Duration;
 
 /// Why a round of a task failed. It is tried again.
 pub type TaskError = Box<dyn Error + Send + Sync>;
@@ -10,6 +11,8 @@ pub enum Next {
     AtOnce,
     /// After its period, or when it is woken.
     AfterPeriod,
+    /// After this time, or when it is woken, but not later than after its period.
+    Within(Duration),
 }
 
 /// Work that is done again and again, one round at a time.
@@ -22,4 +25,9 @@ pub trait Task: Send + Sync + 'static {
     /// # Errors
     /// Nothing is lost: the round is done again, after a pause.
     fn run(&self) -> impl Future<Output = Result<Next, TaskError>> + Send;
+
+    /// Ends what rounds have begun and left under way. There is no round after it.
+    fn stop(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use background::{Driver, DriverParts, Next, Schedule, Task, TaskError};
 use conformance::MemoryStore;
 use conformance::fixtures::clock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
 use usecases::{BackgroundStatus, Blocking, Observer};
 
@@ -103,7 +103,7 @@ fn replica() -> Replica {
 async fn a_task_has_a_round_at_once_and_one_after_each_period() {
     let Replica { mut driver, status, .. } = replica();
     let (trial, task) = Trial::of(after_period, Duration::ZERO);
-    driver.start(task, SCHEDULE);
+    driver.start(task, SCHEDULE, Arc::default());
     sleep(PERIOD * 2 + Duration::from_secs(1)).await;
     trial.assert_near(&[0.0, 60.0, 120.0]);
     assert_eq!(status.all()["scripted"].succeeded, 3);
@@ -115,7 +115,7 @@ async fn a_task_that_has_more_to_do_goes_on_at_once() {
     let mut driver = replica().driver;
     let more: Act = |round| Ok(if round < 4 { Next::AtOnce } else { Next::AfterPeriod });
     let (trial, task) = Trial::of(more, Duration::ZERO);
-    driver.start(task, SCHEDULE);
+    driver.start(task, SCHEDULE, Arc::default());
     sleep(Duration::from_secs(1)).await;
     trial.assert_near(&[0.0, 0.0, 0.0, 0.0]);
 }
@@ -124,7 +124,8 @@ async fn a_task_that_has_more_to_do_goes_on_at_once() {
 async fn a_task_that_is_woken_does_not_wait_for_its_period() {
     let mut driver = replica().driver;
     let (trial, task) = Trial::of(after_period, Duration::ZERO);
-    let wake_up = driver.start(task, SCHEDULE);
+    let wake_up = Arc::new(Notify::new());
+    driver.start(task, SCHEDULE, Arc::clone(&wake_up));
     sleep(Duration::from_secs(20)).await;
     wake_up.notify_one();
     sleep(Duration::from_secs(1)).await;
@@ -136,7 +137,8 @@ async fn pauses_grow_with_failures_whoever_wakes_the_task_and_end_with_a_success
     let Replica { mut driver, status, failures } = replica();
     let act: Act = |round| if round < 5 { Err("as told".into()) } else { Ok(Next::AfterPeriod) };
     let (trial, task) = Trial::of(act, Duration::ZERO);
-    let wake_up = driver.start(task, SCHEDULE);
+    let wake_up = Arc::new(Notify::new());
+    driver.start(task, SCHEDULE, Arc::clone(&wake_up));
     for _ in 0..20 {
         sleep(Duration::from_millis(100)).await;
         wake_up.notify_one();
@@ -153,7 +155,7 @@ async fn a_panic_is_a_failure_and_not_the_end() {
     let Replica { mut driver, status, failures } = replica();
     let act: Act = |round| if round == 1 { panic!("as told") } else { Ok(Next::AfterPeriod) };
     let (trial, task) = Trial::of(act, Duration::ZERO);
-    driver.start(task, SCHEDULE);
+    driver.start(task, SCHEDULE, Arc::default());
     sleep(Duration::from_secs(2)).await;
     trial.assert_near(&[0.0, 1.0]);
     assert_eq!(*failures.0.lock().expect("no panic"), [("the task panicked".to_owned(), 1)]);
@@ -164,7 +166,7 @@ async fn a_panic_is_a_failure_and_not_the_end() {
 async fn stopping_waits_for_the_round_under_way_and_begins_no_other() {
     let Replica { mut driver, status, .. } = replica();
     let (trial, task) = Trial::of(|_| Ok(Next::AtOnce), Duration::from_secs(2));
-    driver.start(task, SCHEDULE);
+    driver.start(task, SCHEDULE, Arc::default());
     sleep(Duration::from_secs(1)).await;
     assert!(driver.stop(Duration::from_secs(5)).await);
     trial.assert_near(&[0.0]);
@@ -175,7 +177,7 @@ async fn stopping_waits_for_the_round_under_way_and_begins_no_other() {
 async fn stopping_does_not_wait_longer_than_it_may() {
     let mut driver = replica().driver;
     let (trial, task) = Trial::of(after_period, Duration::from_secs(100));
-    driver.start(task, SCHEDULE);
+    driver.start(task, SCHEDULE, Arc::default());
     sleep(Duration::from_secs(1)).await;
     let asked = Instant::now();
     assert!(!driver.stop(Duration::from_secs(5)).await);
@@ -200,9 +202,9 @@ async fn of_two_replicas_one_has_the_rounds_and_the_other_follows_when_it_stops(
     let schedule = Schedule { period: Duration::from_millis(20), lease: Some(Duration::from_secs(600)), ..SCHEDULE };
     let store = Arc::default();
     let (mut first, mut second) = (replica_on(&store), replica_on(&store));
-    first.driver.start(Trial::of(one, Duration::ZERO).1, schedule);
+    first.driver.start(Trial::of(one, Duration::ZERO).1, schedule, Arc::default());
     until(|| ONE.load(Ordering::SeqCst) >= 3).await;
-    second.driver.start(Trial::of(other, Duration::ZERO).1, schedule);
+    second.driver.start(Trial::of(other, Duration::ZERO).1, schedule, Arc::default());
     sleep(Duration::from_millis(100)).await;
     assert!(ONE.load(Ordering::SeqCst) > 3, "the holder renews it");
     STOPPED.store(true, Ordering::SeqCst);
