@@ -147,8 +147,14 @@ pub fn use_cases(store: &Arc<dyn Store>, now: DateTime<Utc>) -> UseCases {
 /// The same, observed.
 #[must_use]
 pub fn observed_use_cases(store: &Arc<dyn Store>, now: DateTime<Utc>, observer: Arc<dyn Observer>) -> UseCases {
-    let (ledger, history) = (Arc::clone(store), Arc::clone(store));
-    UseCases { ledger, history, clock: Arc::new(FixedClock(now)), observer }
+    UseCases {
+        ledger: Arc::clone(store) as _,
+        history: Arc::clone(store) as _,
+        outbox: Arc::clone(store) as _,
+        clock: Arc::new(FixedClock(now)),
+        observer,
+        events_to_send: Arc::default(),
+    }
 }
 
 /// Registers at this second and applies what has waited.

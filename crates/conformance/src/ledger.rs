@@ -6,7 +6,9 @@ pub mod committing;
 pub mod concurrency;
 pub mod leases;
 pub mod migrating;
+pub mod outbox;
 pub mod parking;
+pub mod retention;
 pub mod round_trip;
 pub mod serializing;
 pub mod settling;
@@ -116,6 +118,45 @@ macro_rules! ledger_conformance {
                 leases_of_different_names_are_independent,
                 of_many_holders_at_once_one_gets_the_lease,
             }
+            outbox {
+                an_event_is_claimed_with_what_the_portal_is_told,
+                the_events_of_an_order_are_claimed_in_the_order_of_their_settlements,
+                what_leads_to_no_event_leaves_nothing_to_send,
+                a_claimed_queue_is_free_when_its_claim_has_ended,
+                queues_are_claimed_side_by_side_up_to_a_limit,
+                the_queue_that_is_due_for_the_longest_time_is_claimed_first,
+                what_is_delivered_is_not_claimed_again,
+                a_queue_that_failed_is_due_after_its_pause_and_holds_up_itself_alone,
+                attempts_that_failed_are_counted,
+                a_dead_event_holds_up_no_other,
+                an_event_that_is_added_to_a_claimed_queue_is_not_forgotten,
+                a_long_queue_is_claimed_in_parts,
+                a_claim_may_be_given_back_unused,
+                an_event_is_redelivered_whatever_its_state,
+                all_events_that_a_filter_lets_through_are_redelivered,
+                events_are_found_by_any_combination_of_filters,
+                pages_of_events_follow_each_other_without_gap_or_overlap,
+                monitoring_sees_what_is_to_be_sent_and_what_was_given_up,
+                of_many_that_claim_at_once_each_queue_goes_to_one,
+                events_that_are_settled_while_others_are_sent_are_sent_in_order,
+            }
+            retention {
+                what_is_settled_told_and_old_is_removed,
+                what_is_not_old_stays,
+                a_dry_run_counts_the_same_and_removes_nothing,
+                everything_of_an_order_with_an_open_payment_stays,
+                what_the_portal_was_not_told_stays,
+                an_order_with_a_dead_event_stays,
+                an_event_that_is_sent_again_meanwhile_stays,
+                an_unapplied_payment_stays_until_it_is_refunded,
+                what_waits_for_its_payment_stays,
+                what_was_said_about_no_registered_payment_is_removed,
+                what_was_rejected_stays_as_long_as_its_payment_is_open,
+                a_partial_refund_is_known_again_when_its_entry_is_gone,
+                a_replay_leaves_an_entry_after_the_removal,
+                records_are_looked_at_in_parts,
+                callbacks_are_settled_while_records_are_removed,
+            }
         }
     };
     ($fresh:ident; $($group:ident { $($fact:ident,)* })*) => {
@@ -143,6 +184,8 @@ macro_rules! shared_ledger_conformance {
             of_identical_completions_on_two_replicas_one_counts,
             a_notification_that_races_its_registration_elsewhere_is_never_lost,
             replicas_share_leases_and_one_has_each,
+            replicas_share_the_events_to_send,
+            replicas_send_the_events_of_an_order_one_after_the_other,
         }
     };
     ($fresh:ident; $($fact:ident,)*) => {
@@ -173,8 +216,10 @@ macro_rules! sql_ledger_conformance {
             a_corrupt_row_does_not_sink_its_neighbours,
             the_database_itself_refuses_what_the_rule_excludes,
             events_are_numbered_as_they_happened,
+            an_event_that_cannot_be_understood_holds_up_its_order_alone,
             nothing_is_stored_of_a_dry_run_or_a_refusal,
             counting_stops_at_its_limit,
+            many_events_to_send_are_counted_in_time,
         }
     };
     ($fresh:ident; $($fact:ident,)*) => {
@@ -206,6 +251,8 @@ mod tests {
             include_str!("ledger/audit_trail.rs"),
             include_str!("ledger/stats.rs"),
             include_str!("ledger/leases.rs"),
+            include_str!("ledger/outbox.rs"),
+            include_str!("ledger/retention.rs"),
         ] {
             let facts = group.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
             for fact in facts {

@@ -21,6 +21,6 @@ conformance::shared_ledger_conformance!(shared_ledger);
 #[test]
 fn whatever_happens_at_once_equals_some_order_of_it() {
     let ledger = Arc::new(MemoryStore::default());
-    let events = || ledger.events().iter().map(event_words).collect();
+    let events = || ledger.events_in_order().iter().map(event_words).collect();
     check_serializability(&[Arc::clone(&ledger) as Arc<dyn Store>], &events);
 }

@@ -8,16 +8,9 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use domain::{
-    Books, Content, Delivery, DeliveryId, Order, OrderId, OrderStatus, Outcome, Payload, PaymentId, PaymentStatus,
-    Report, Settlement,
-};
-use ports::{
-    Connections, DeliveryFilter, History, Leases, Ledger, LedgerError, LedgerStats, OrderHistory, PaymentHistory,
-    RecordedPayment, Scope, Store, Upkeep,
-};
-use usecases::{Callback, GroupCommit, GroupCommitLimits, Observer, ParsedBody, ReceiveError};
-use uuid::Uuid;
+use domain::{Books, Content, DeliveryId, OrderStatus, Outcome, Payload, PaymentId, PaymentStatus, Report, Settlement};
+use ports::{Ledger, LedgerError, Scope, Store};
+use usecases::{Callback, GroupCommit, GroupCommitLimits, Observer, ParsedBody, ReceiveError, UseCases};
 
 use crate::fixtures::{
     any, at, callback, completion, count, deliveries, notification, observed_use_cases, order, payment, payment_id,
@@ -113,6 +106,16 @@ impl ScriptedLedger {
         }
     }
 
+    /// The use cases on it.
+    fn use_cases(self: &Arc<Self>, observer: Arc<dyn Observer>) -> UseCases {
+        let ledger = Arc::clone(self) as Arc<dyn Ledger>;
+        UseCases { ledger, ..observed_use_cases(&self.ledger, at(1), observer) }
+    }
+
+    fn start(self: &Arc<Self>, limits: GroupCommitLimits) -> GroupCommit {
+        GroupCommit::start(&self.use_cases(Arc::new(())), limits).expect("threads")
+    }
+
     fn lock(&self) -> MutexGuard<'_, ScriptedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,52 +160,6 @@ impl Ledger for ScriptedLedger {
             std::panic::resume_unwind(Box::new("as it was told to"));
         }
         self.ledger.amend_books(scope, act)
-    }
-}
-
-impl History for ScriptedLedger {
-    fn payment(&self, id: &PaymentId) -> Result<Option<PaymentHistory>, LedgerError> {
-        self.ledger.payment(id)
-    }
-
-    fn payment_and_order(&self, id: &PaymentId) -> Result<Option<(RecordedPayment, Order)>, LedgerError> {
-        self.ledger.payment_and_order(id)
-    }
-
-    fn order(&self, id: &OrderId) -> Result<Option<OrderHistory>, LedgerError> {
-        self.ledger.order(id)
-    }
-
-    fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, LedgerError> {
-        self.ledger.delivery(id)
-    }
-
-    fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<Delivery>, LedgerError> {
-        self.ledger.deliveries(filter)
-    }
-}
-
-impl Upkeep for ScriptedLedger {
-    fn check(&self) -> Result<(), LedgerError> {
-        self.ledger.check()
-    }
-
-    fn stats(&self) -> Result<LedgerStats, LedgerError> {
-        self.ledger.stats()
-    }
-
-    fn connections(&self) -> Connections {
-        self.ledger.connections()
-    }
-}
-
-impl Leases for ScriptedLedger {
-    fn acquire(&self, name: &str, holder: Uuid, duration: Duration) -> Result<bool, LedgerError> {
-        self.ledger.acquire(name, holder, duration)
-    }
-
-    fn release(&self, name: &str, holder: Uuid) -> Result<(), LedgerError> {
-        self.ledger.release(name, holder)
     }
 }
 
@@ -258,7 +215,7 @@ pub fn of_identical_completions_at_once_one_counts(ledger: &Arc<dyn Store>) {
 pub fn what_arrives_during_a_commit_is_committed_together(ledger: &Arc<dyn Store>) {
     let scripted = Arc::new(ScriptedLedger::new(ledger));
     let mut callbacks = completions(ledger, 64).into_iter();
-    let intake = start(&(Arc::clone(&scripted) as Arc<dyn Store>), LIMITS);
+    let intake = scripted.start(LIMITS);
     let first = Submission::begin(&intake, callbacks.next().expect("a first callback"));
     scripted.wait_for_amend();
     let rest: Vec<_> = callbacks.map(|callback| Submission::begin(&intake, callback)).collect();
@@ -296,7 +253,7 @@ pub fn a_full_queue_says_so_at_once(ledger: &Arc<dyn Store>) {
     let scripted = Arc::new(ScriptedLedger::new(ledger));
     let mut callbacks = completions(ledger, 6).into_iter();
     let limits = GroupCommitLimits { queue_max: 4, ..LIMITS };
-    let intake = start(&(Arc::clone(&scripted) as Arc<dyn Store>), limits);
+    let intake = scripted.start(limits);
     let mut begin = || Submission::begin(&intake, callbacks.next().expect("a callback"));
     let first = begin();
     scripted.wait_for_amend();
@@ -317,7 +274,7 @@ pub fn finishing_settles_what_waits_and_takes_no_more(ledger: &Arc<dyn Store>) {
     let scripted = Arc::new(ScriptedLedger::new(ledger));
     let mut callbacks = completions(ledger, 21);
     let late = callbacks.pop().expect("a callback");
-    let intake = start(&(Arc::clone(&scripted) as Arc<dyn Store>), GroupCommitLimits { batch_max: 4, ..LIMITS });
+    let intake = scripted.start(GroupCommitLimits { batch_max: 4, ..LIMITS });
     let waiting: Vec<_> = callbacks.into_iter().map(|callback| Submission::begin(&intake, callback)).collect();
     scripted.wait_for_amend();
     thread::scope(|scope| {
@@ -335,7 +292,7 @@ pub fn finishing_settles_what_waits_and_takes_no_more(ledger: &Arc<dyn Store>) {
 pub fn a_caller_that_goes_away_changes_nothing(ledger: &Arc<dyn Store>) {
     let scripted = Arc::new(ScriptedLedger::new(ledger));
     let mut callbacks = completions(ledger, 3).into_iter();
-    let intake = start(&(Arc::clone(&scripted) as Arc<dyn Store>), LIMITS);
+    let intake = scripted.start(LIMITS);
     let mut begin = || Submission::begin(&intake, callbacks.next().expect("a callback"));
     let under_way = begin();
     scripted.wait_for_amend();
@@ -353,7 +310,7 @@ pub fn a_caller_that_goes_away_changes_nothing(ledger: &Arc<dyn Store>) {
 pub fn what_the_ledger_refuses_does_not_sink_its_neighbours(ledger: &Arc<dyn Store>) {
     let scripted = Arc::new(ScriptedLedger { refused: Some(payment_id("p7")), ..ScriptedLedger::new(ledger) });
     let mut callbacks = completions(ledger, 20).into_iter();
-    let intake = start(&(Arc::clone(&scripted) as Arc<dyn Store>), LIMITS);
+    let intake = scripted.start(LIMITS);
     let first = Submission::begin(&intake, callbacks.next().expect("a callback"));
     scripted.wait_for_amend();
     let rest: Vec<_> = callbacks.map(|callback| Submission::begin(&intake, callback)).collect();
@@ -390,7 +347,7 @@ pub fn what_hinders_the_ledger_holds_up_itself_alone(ledger: &Arc<dyn Store>) {
     let scripted = Arc::new(ScriptedLedger { hindered_at, ..ScriptedLedger::new(ledger) });
     let callbacks = completions(ledger, 10);
     let limits = GroupCommitLimits { patience: Duration::from_millis(200), ..LIMITS };
-    let intake = start(&(Arc::clone(&scripted) as Arc<dyn Store>), limits);
+    let intake = scripted.start(limits);
     for (submission, n) in submit_in_one_batch(&intake, &scripted, callbacks).into_iter().zip(0..) {
         match submission.wait() {
             Err(ReceiveError::Ledger(error)) if [2, 4, 6, 8].contains(&n) => {
@@ -408,7 +365,7 @@ pub fn what_another_session_holds_is_set_apart_and_settles_when_it_is_free(ledge
     let mut callbacks = completions(ledger, 11);
     let last = callbacks.pop().expect("a callback");
     let limits = GroupCommitLimits { patience: Duration::from_secs(60), ..LIMITS };
-    let intake = start(&(Arc::clone(&scripted) as Arc<dyn Store>), limits);
+    let intake = scripted.start(limits);
     let submissions = submit_in_one_batch(&intake, &scripted, callbacks);
     let (held, free): (Vec<_>, Vec<_>) =
         submissions.into_iter().enumerate().partition(|(n, _)| [2, 4, 6, 8].contains(n));
@@ -434,9 +391,7 @@ pub fn what_stays_held_is_given_up_when_it_has_waited_long_enough(ledger: &Arc<d
     scripted.hold(["p1", "p2"]);
     let notes = Notes::default();
     let limits = GroupCommitLimits { patience: Duration::from_millis(200), ..LIMITS };
-    let watched: Arc<dyn Store> = Arc::clone(&scripted) as Arc<dyn Store>;
-    let intake =
-        GroupCommit::start(&observed_use_cases(&watched, at(1), Arc::new(notes.clone())), limits).expect("threads");
+    let intake = GroupCommit::start(&scripted.use_cases(Arc::new(notes.clone())), limits).expect("threads");
     let callbacks = completions(ledger, 4);
     for (submission, n) in submit_in_one_batch(&intake, &scripted, callbacks).into_iter().zip(0..) {
         match submission.wait() {
@@ -455,7 +410,7 @@ pub fn what_stays_held_is_given_up_when_it_has_waited_long_enough(ledger: &Arc<d
 pub fn a_panic_is_told_to_its_callers_and_the_next_are_settled(ledger: &Arc<dyn Store>) {
     let scripted = Arc::new(ScriptedLedger { panics_at: Some(payment_id("p0")), ..ScriptedLedger::new(ledger) });
     let mut callbacks = completions(ledger, 2).into_iter();
-    let intake = start(&(Arc::clone(&scripted) as Arc<dyn Store>), LIMITS);
+    let intake = scripted.start(LIMITS);
     let mut begin = || Submission::begin(&intake, callbacks.next().expect("a callback"));
     let unlucky = begin();
     scripted.wait_for_amend();
@@ -469,9 +424,7 @@ pub fn a_panic_is_told_to_its_callers_and_the_next_are_settled(ledger: &Arc<dyn 
 pub fn what_is_committed_is_observed(ledger: &Arc<dyn Store>) {
     let scripted = Arc::new(ScriptedLedger { refused: Some(payment_id("p1")), ..ScriptedLedger::new(ledger) });
     let notes = Notes::default();
-    let watched: Arc<dyn Store> = Arc::clone(&scripted) as Arc<dyn Store>;
-    let intake =
-        GroupCommit::start(&observed_use_cases(&watched, at(1), Arc::new(notes.clone())), LIMITS).expect("threads");
+    let intake = GroupCommit::start(&scripted.use_cases(Arc::new(notes.clone())), LIMITS).expect("threads");
     let mut callbacks = completions(ledger, 3).into_iter();
     let mut begin = || Submission::begin(&intake, callbacks.next().expect("a callback"));
     let _first = begin();

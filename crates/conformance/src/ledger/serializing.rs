@@ -23,8 +23,9 @@ const ROUNDS: usize = 30;
 const THREADS: usize = 9;
 
 /// The events of a ledger in an SQL database, as [`check_serializability`] wants them.
-pub const EVENTS: &str =
-    "SELECT kind || ' of ' || payment_id || ' for ' || order_id AS text FROM events ORDER BY event_id";
+pub const EVENTS: &str = "SELECT kind || ' of ' || payment_id || ' for ' || order_id AS text \
+     FROM events e JOIN orders o ON o.order_key = e.order_key \
+     JOIN external_payments p ON p.payment_key = e.payment_key ORDER BY e.position";
 
 /// An event in the same words.
 #[must_use]
@@ -145,7 +146,7 @@ impl History {
         }
         let standing = standing(&model, &self.orders);
         if left.is_empty() {
-            return model.events().len() == self.events.len() && standing == self.end;
+            return model.events_in_order().len() == self.events.len() && standing == self.end;
         }
         if !dead_ends.insert((left.clone(), format!("{standing:?}"))) {
             return false;
@@ -164,7 +165,7 @@ impl History {
         let store: Arc<dyn Store> = Arc::clone(&model) as _;
         let same = perform(&store, std::slice::from_ref(act)) == std::slice::from_ref(answer);
         drop(store);
-        let told: Vec<String> = model.events().iter().map(event_words).collect();
+        let told: Vec<String> = model.events_in_order().iter().map(event_words).collect();
         (same && self.events.starts_with(&told)).then(|| Arc::unwrap_or_clone(model))
     }
 }
@@ -282,7 +283,7 @@ mod tests {
         let acts = acts.into_iter().map(|act| (act.clone(), perform(&store, &[act]).remove(0))).collect();
         let orders = vec![order_id("o")];
         let end = standing(&*ledger, &orders);
-        History { acts, events: ledger.events().iter().map(event_words).collect(), orders, end }
+        History { acts, events: ledger.events_in_order().iter().map(event_words).collect(), orders, end }
     }
 
     fn refunded_in_part_and_in_full() -> History {

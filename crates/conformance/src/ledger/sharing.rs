@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::committing::submit_all;
 use super::leases::granted_at_once;
+use super::outbox::{claimed_at_once, sent_in_order};
 use crate::fixtures::{
     at, callback, completion, count, order, outcomes, payment, payment_id, register, registration, settle, use_cases,
 };
@@ -76,4 +77,14 @@ pub fn replicas_share_leases_and_one_has_each(one: &Arc<dyn Store>, other: &Arc<
         let granted = granted_at_once(&[Arc::clone(one), Arc::clone(other)], &format!("round {round}"));
         assert_eq!(granted, 1, "round {round}");
     }
+}
+
+/// However many claim, each queue goes to one.
+pub fn replicas_share_the_events_to_send(one: &Arc<dyn Store>, other: &Arc<dyn Store>) {
+    claimed_at_once(&[Arc::clone(one), Arc::clone(other)]);
+}
+
+/// Two settle and two send, at both of them.
+pub fn replicas_send_the_events_of_an_order_one_after_the_other(one: &Arc<dyn Store>, other: &Arc<dyn Store>) {
+    sent_in_order(&[Arc::clone(one), Arc::clone(other)]);
 }

@@ -256,10 +256,32 @@ pub fn events_are_numbered_as_they_happened(ledger: &Arc<dyn Store>, database: &
     let mut expected: Vec<String> =
         ids.iter().flat_map(|id| words.map(|word| format!("{word} of {id} for {id}"))).collect();
     expected.push("payment.unapplied of late for 0".to_owned());
-    let stored = "SELECT kind || ' of ' || payment_id || ' for ' || order_id AS text FROM events ORDER BY event_id";
+    let stored = "SELECT kind || ' of ' || payment_id || ' for ' || order_id AS text \
+                  FROM events e JOIN orders o ON o.order_key = e.order_key \
+                  JOIN external_payments p ON p.payment_key = e.payment_key ORDER BY e.position";
     assert_eq!(database.texts(stored), expected);
     let unpaid = "SELECT kind AS text FROM events WHERE paid_at IS NULL GROUP BY kind";
     assert_eq!(database.texts(unpaid), ["payment.failed"]);
+}
+
+pub fn an_event_that_cannot_be_understood_holds_up_its_order_alone(ledger: &Arc<dyn Store>, database: &dyn Database) {
+    for id in ["bad", "good"] {
+        register(ledger, &registration(id, id), 0);
+        settle(ledger, &[completion(id, id), partial_refund(id, id, 1), partial_refund(id, id, 2)], 1);
+    }
+    change(
+        database,
+        "UPDATE events SET kind = 'x' WHERE position = (SELECT min(position) + 1 FROM events WHERE order_key = \
+         (SELECT order_key FROM orders WHERE order_id = 'bad'))",
+    );
+    let claims = ledger.claim(10, Duration::from_secs(600)).expect("a store that claims");
+    let of = |order: &str| {
+        let is_of = |queue: &&ports::ClaimedQueue| queue.events[0].event.order_id == order_id(order);
+        let queue = claims.queues.iter().find(is_of).expect("a queue");
+        (queue.events.len(), queue.unreadable.as_deref())
+    };
+    assert_eq!(of("bad"), (1, Some("events.kind cannot be understood: \"x\"")));
+    assert_eq!(of("good"), (3, None));
 }
 
 pub fn nothing_is_stored_of_a_dry_run_or_a_refusal(ledger: &Arc<dyn Store>, database: &dyn Database) {
@@ -272,9 +294,35 @@ pub fn nothing_is_stored_of_a_dry_run_or_a_refusal(ledger: &Arc<dyn Store>, data
     tried.expect("a ledger that tries");
     change(database, "UPDATE orders SET currency = 'ZZZ'");
     assert!(is_corrupt(try_settle(ledger, &[completion("p", "o"), completion("unknown", "o")], 1)));
-    for table in ["deliveries", "parked_deliveries", "events", "partial_refunds"] {
+    for table in ["deliveries", "parked_deliveries", "events", "event_queues", "partial_refunds"] {
         assert_eq!(database.texts(&format!("SELECT 'a row' AS text FROM {table}")), [""; 0], "{table}");
     }
+}
+
+pub fn many_events_to_send_are_counted_in_time(ledger: &Arc<dyn Store>, database: &dyn Database) {
+    register(ledger, &registration("p", "o"), 0);
+    settle(ledger, &[completion("p", "o")], 1);
+    let numbers = format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2 * {COUNT_MAX})"
+    );
+    let events = |id: &str| {
+        format!(
+            "{numbers} INSERT INTO events (event_id, kind, order_key, payment_key, created_at) \
+             SELECT {id}, kind, order_key + n, payment_key, created_at FROM events, numbers"
+        )
+    };
+    // Each database has its own way to make an id.
+    if database.execute(&events("gen_random_uuid()")).is_err() {
+        change(database, &events("hex(randomblob(16))"));
+    }
+    change(
+        database,
+        &format!(
+            "{numbers} INSERT INTO event_queues (order_key, due_at) SELECT order_key + n, due_at FROM event_queues, numbers"
+        ),
+    );
+    let stats = ledger.stats().expect("a ledger that reads in time");
+    assert_eq!((stats.pending_events, stats.oldest_pending_event_at), (COUNT_MAX, Some(at(1))));
 }
 
 pub fn counting_stops_at_its_limit(ledger: &Arc<dyn Store>, database: &dyn Database) {
