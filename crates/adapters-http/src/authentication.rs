@@ -10,6 +10,7 @@ use actix_web::{FromRequest, HttpRequest, dev};
 use domain::KeyName;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
+use signatures::SigningSecret;
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
 use subtle::ConstantTimeEq as _;
 use usecases::Caller;
@@ -24,9 +25,6 @@ const API_KEY: &str = "X-API-Key";
 
 /// Shorter keys can be guessed.
 const KEY_CHARACTERS_MIN: usize = 16;
-
-/// What Standard Webhooks asks of a secret.
-const SECRET_BYTES_MIN: usize = 24;
 
 /// The keys of one group of callers; only their digests are kept. Without any, every call is refused.
 #[derive(Clone, Default)]
@@ -170,29 +168,14 @@ pub struct SigningSecrets {
     secrets: Vec<(Credential, Webhook)>,
 }
 
-/// A secret is not `whsec_` and base64 of enough bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be whsec_ and the base64 of at least 24 bytes, or several of these separated by spaces, without quotes")]
-pub struct SigningSecretError;
-
 impl SigningSecrets {
-    /// Reads secrets separated by spaces.
-    ///
-    /// # Errors
-    /// [`SigningSecretError`] if there is none, one is malformed, or one has fewer than 24 bytes (contract).
-    pub fn parse(secrets: &SecretString) -> Result<Self, SigningSecretError> {
-        let read = |(before, secret): (usize, &str)| {
-            let encoded = secret.strip_prefix("whsec_").ok_or(SigningSecretError)?;
-            // Four characters of base64 are three bytes, and `Webhook` refuses what is not base64.
-            if encoded.trim_end_matches('=').len() * 3 / 4 < SECRET_BYTES_MIN {
-                return Err(SigningSecretError);
-            }
-            let webhook = Webhook::new(encoded).map_err(|_| SigningSecretError)?;
-            Ok((Credential::new("secret", before, &sha256(secret)), webhook))
+    /// Callbacks may be signed with any of these.
+    #[must_use]
+    pub fn new(secrets: Vec<SigningSecret>) -> Self {
+        let named = |(before, secret): (usize, SigningSecret)| {
+            (Credential::new("secret", before, &sha256(secret.text.expose_secret())), secret.webhook)
         };
-        let secrets = secrets.expose_secret().split_whitespace().enumerate();
-        let secrets: Vec<_> = secrets.map(read).collect::<Result<_, _>>()?;
-        if secrets.is_empty() { Err(SigningSecretError) } else { Ok(Self { secrets }) }
+        Self { secrets: secrets.into_iter().enumerate().map(named).collect() }
     }
 
     /// What the secrets are called in the metrics.

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
-    Delivery, ExternalPayment, MethodRecord, Money, Order, Payload, PaymentStatus, Provenance, RegistrationOutcome,
-    Settlement,
+    Delivery, Event, EventAttempt, ExternalPayment, MethodRecord, Money, Order, Payload, PaymentStatus, Provenance,
+    RegistrationOutcome, Settlement,
 };
-use ports::{LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
+use ports::{EventHistory, EventStatus, LedgerError, OrderHistory, PaymentHistory, RecordedPayment};
 use serde::Serialize;
-use usecases::{BackgroundStatus, Replay, TaskStatus};
+use usecases::{BackgroundStatus, RedeliveredEvents, Replay, TaskStatus};
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -462,5 +462,132 @@ impl TryFrom<Replay> for ReplayDocument {
         }
         let (payment, order) = afterwards?.unzip();
         Ok(Self { outcome, dry_run, delivery, payment: payment.map(Into::into), order: order.map(Into::into) })
+    }
+}
+
+/// An event: what the portal was or will be told.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Event)]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct EventDocument {
+    #[schema(value_type = vocabulary::EventId)]
+    pub event_id: String,
+    #[schema(value_type = vocabulary::EventType)]
+    pub r#type: &'static str,
+    #[schema(value_type = vocabulary::OrderId)]
+    pub order_id: String,
+    #[schema(value_type = vocabulary::PaymentId)]
+    pub payment_id: String,
+    #[schema(value_type = vocabulary::EventState)]
+    pub state: &'static str,
+    /// How many there have been.
+    #[schema(minimum = 0)]
+    pub attempts: i64,
+    pub created_at: Timestamp,
+    /// Given while it is `pending`. Older events of its order come first.
+    pub next_attempt_at: Option<Timestamp>,
+    pub delivered_at: Option<Timestamp>,
+    /// Why the last attempt failed, if it did.
+    pub last_error: Option<String>,
+}
+
+impl From<EventStatus> for EventDocument {
+    fn from(status: EventStatus) -> Self {
+        let EventStatus { event, state, attempts, next_attempt_at, delivered_at, last_error } = status;
+        // The contract shows what it says of the payment only to the portal.
+        let Event { id, kind, order_id, payment_id, paid_at: _, created_at } = event;
+        Self {
+            event_id: id.to_string(),
+            r#type: kind.into(),
+            order_id: order_id.to_string(),
+            payment_id: payment_id.to_string(),
+            state: state.into(),
+            attempts,
+            created_at: created_at.into(),
+            next_attempt_at: next_attempt_at.map(Into::into),
+            delivered_at: delivered_at.map(Into::into),
+            last_error,
+        }
+    }
+}
+
+/// An event with the attempts to deliver it, newest first, at most 100.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = EventHistory)]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct EventHistoryDocument {
+    #[serde(flatten)]
+    pub event: EventDocument,
+    pub history: Vec<EventAttemptDocument>,
+}
+
+impl From<EventHistory> for EventHistoryDocument {
+    fn from(history: EventHistory) -> Self {
+        let EventHistory { status, attempts } = history;
+        Self { event: status.into(), history: attempts.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// An attempt to deliver an event.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = EventAttempt)]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct EventAttemptDocument {
+    pub attempted_at: Timestamp,
+    pub duration_ms: u64,
+    /// What the portal answered, if it did.
+    pub status: Option<u16>,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+impl From<EventAttempt> for EventAttemptDocument {
+    fn from(attempt: EventAttempt) -> Self {
+        let EventAttempt { attempted_at, duration, status, error } = attempt;
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self { attempted_at: attempted_at.into(), duration_ms, status, error }
+    }
+}
+
+/// A page of events.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Events)]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct EventsDocument {
+    pub events: Vec<EventDocument>,
+    #[schema(value_type = Option<vocabulary::EventId>)]
+    pub next_cursor: Option<String>,
+}
+
+impl EventsDocument {
+    /// The page of the first `limit`; where more are given, another page follows.
+    #[must_use]
+    pub fn page(mut events: Vec<EventStatus>, limit: usize) -> Self {
+        let more = events.len() > limit;
+        events.truncate(limit);
+        let next_cursor = events.last().filter(|_| more).map(|status| status.event.id.to_string());
+        Self { events: events.into_iter().map(Into::into).collect(), next_cursor }
+    }
+}
+
+/// What a redelivery of many events is answered with.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Redelivered)]
+#[expect(missing_docs, reason = "the fields are those of the contract")]
+pub struct RedeliveredDocument {
+    /// At most 10,000.
+    pub matched: usize,
+    pub redelivered: usize,
+    pub dry_run: bool,
+}
+
+impl From<RedeliveredEvents> for RedeliveredDocument {
+    fn from(result: RedeliveredEvents) -> Self {
+        let RedeliveredEvents { matched, redelivered, dry_run } = result;
+        Self { matched, redelivered, dry_run }
     }
 }

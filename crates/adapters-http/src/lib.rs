@@ -17,6 +17,6 @@ mod server;
 mod vocabulary;
 mod wire;
 
-pub use authentication::{ApiKeyError, ApiKeys, SigningSecretError, SigningSecrets, WebhookAuthentication, is_quoted};
+pub use authentication::{ApiKeyError, ApiKeys, SigningSecrets, WebhookAuthentication, is_quoted};
 pub use server::{Parts, Server, ServerSettings, listen};
 pub use wire::{FieldError, InvalidNotification, ValidNotification, read_notification};

@@ -56,6 +56,8 @@ vocabulary! {
     RedirectUrl = text(domain::RedirectUrl::CHARACTERS_MAX);
     /// The id of an audit entry.
     DeliveryId = string().format(Some(SchemaFormat::Custom("uuid".to_owned())));
+    /// The id of an event, the same at every attempt to deliver it.
+    EventId = string().format(Some(SchemaFormat::Custom("uuid".to_owned())));
     /// The id under which everything about one request is logged.
     RequestId = string().pattern(Some(REQUEST_ID));
     /// SHA-256 of the body as it was sent, in hex.
@@ -80,6 +82,10 @@ vocabulary! {
     Metadata = anything().property("providerTransactionId", anything());
     /// Who brought a notification: its sender, the registration that it had waited for, or an operator.
     Source = words(domain::words::<domain::Source>());
+    /// What an event says.
+    EventType = words(domain::words::<domain::EventKind>());
+    /// How far the portal has been told of an event. `dead`: every attempt failed, or the portal wants it no more.
+    EventState = words(domain::words::<domain::EventState>());
     /// What became of a delivery.
     Outcome = words(domain::words::<OutcomeKind>());
     /// What became of a notification that is settled. `duplicate`: it is in that state already; `ignored`: it

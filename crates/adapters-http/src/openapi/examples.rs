@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::documents::{
-    DeliveriesDocument, DeliveryDocument, OrderDocument, OrderHistoryDocument, PaymentDocument, PaymentHistoryDocument,
-    RecordDocument, RegistrationDocument, ReplayDocument, SettledDocument, Timestamp,
+    DeliveriesDocument, DeliveryDocument, EventAttemptDocument, EventDocument, EventHistoryDocument, EventsDocument,
+    OrderDocument, OrderHistoryDocument, PaymentDocument, PaymentHistoryDocument, RecordDocument, RedeliveredDocument,
+    RegistrationDocument, ReplayDocument, SettledDocument, Timestamp,
 };
 use crate::vocabulary::{ORDER_ID, PAYMENT_ID};
 
 pub(crate) const REQUEST_ID: &str = "01a209f5-4c66-7477-a85c-71728d9ace35";
 const DELIVERY_ID: &str = "01a209f5-da13-7678-b16f-8a8e3fd49073";
+const EVENT_ID: &str = "01a209f5-da13-7678-b06f-8a8e3fd49073";
 const REDIRECT_URL: &str = "https://portal.example/payments/return";
 const TRANSACTION_ID: &str = "2501010001";
 const REGISTERED_AT: &str = "2026-01-02T03:00:00.123Z";
@@ -134,6 +136,42 @@ pub(crate) fn replay() -> ReplayDocument {
     let delivery =
         DeliveryDocument { source: "replay", outcome: "duplicate", previous_status: Some("completed"), ..delivery() };
     ReplayDocument { outcome: "duplicate", dry_run: false, delivery, payment: Some(payment()), order: Some(order()) }
+}
+
+pub(crate) fn event() -> EventDocument {
+    EventDocument {
+        event_id: EVENT_ID.to_owned(),
+        r#type: "order.paid",
+        order_id: ORDER_ID.to_owned(),
+        payment_id: PAYMENT_ID.to_owned(),
+        state: "pending",
+        attempts: 1,
+        created_at: time(PAID_AT),
+        next_attempt_at: Some(time("2026-01-02T03:04:10.901Z")),
+        delivered_at: None,
+        last_error: Some("answered 503".to_owned()),
+    }
+}
+
+pub(crate) fn event_attempt() -> EventAttemptDocument {
+    EventAttemptDocument {
+        attempted_at: time(PAID_AT),
+        duration_ms: 12,
+        status: Some(503),
+        error: Some("answered 503".to_owned()),
+    }
+}
+
+pub(crate) fn event_history() -> EventHistoryDocument {
+    EventHistoryDocument { event: event(), history: vec![event_attempt()] }
+}
+
+pub(crate) fn events() -> EventsDocument {
+    EventsDocument { events: vec![event()], next_cursor: None }
+}
+
+pub(crate) fn redelivered() -> RedeliveredDocument {
+    RedeliveredDocument { matched: 1, redelivered: 1, dry_run: false }
 }
 
 fn time(text: &str) -> Timestamp {

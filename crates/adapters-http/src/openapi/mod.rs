@@ -11,8 +11,9 @@ use utoipa::openapi::{Components, Header, OpenApi, PathItem, RefOr};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
 use crate::documents::{
-    DeliveriesDocument, DeliveryDocument, OrderDocument, OrderHistoryDocument, PaymentDocument, PaymentHistoryDocument,
-    ReadyDocument, RecordDocument, RegistrationDocument, ReplayDocument, SettledDocument, TaskDocument,
+    DeliveriesDocument, DeliveryDocument, EventAttemptDocument, EventDocument, EventHistoryDocument, EventsDocument,
+    OrderDocument, OrderHistoryDocument, PaymentDocument, PaymentHistoryDocument, ReadyDocument, RecordDocument,
+    RedeliveredDocument, RegistrationDocument, ReplayDocument, SettledDocument, TaskDocument,
 };
 use crate::vocabulary::{NewPaymentId, RequestId, string, word};
 use crate::wire::{NotificationBody, RegistrationBody};
@@ -107,6 +108,11 @@ fn add_what_utoipa_cannot_say(document: &mut Value) {
         (RegistrationDocument::name(), json!([examples::registered()])),
         (DeliveriesDocument::name(), json!([examples::deliveries()])),
         (ReplayDocument::name(), json!([examples::replay()])),
+        (EventDocument::name(), json!([examples::event()])),
+        (EventAttemptDocument::name(), json!([examples::event_attempt()])),
+        (EventHistoryDocument::name(), json!([examples::event_history()])),
+        (EventsDocument::name(), json!([examples::events()])),
+        (RedeliveredDocument::name(), json!([examples::redelivered()])),
         (NotificationBody::name(), json!([examples::notification(), examples::partial_refund()])),
         (RegistrationBody::name(), json!([examples::registration()])),
     ] {
@@ -123,6 +129,10 @@ fn add_what_utoipa_cannot_say(document: &mut Value) {
         RegistrationDocument::name(),
         DeliveriesDocument::name(),
         ReplayDocument::name(),
+        EventDocument::name(),
+        EventAttemptDocument::name(),
+        EventsDocument::name(),
+        RedeliveredDocument::name(),
         ReadyDocument::name(),
         TaskDocument::name(),
     ] {

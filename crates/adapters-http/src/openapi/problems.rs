@@ -47,7 +47,7 @@ problems! {
     OfShowing for GET: [unauthorized(), Problem::not_found()], of_ledger();
     /// Cancelling an order.
     OfCancellation for POST: [unauthorized(), Problem::not_found(), Problem::order_paid()], of_ledger();
-    /// A page of the audit trail.
+    /// A page of a list.
     OfListing for GET: [unauthorized(), bad_query("limit", "must be a whole number")], of_ledger();
     /// Applying a delivery again.
     OfReplay for POST: [
@@ -56,6 +56,10 @@ problems! {
         Problem::not_found(),
         Problem::not_replayable(),
     ], of_ledger();
+    /// Sending an event again.
+    OfRedelivery for POST: [unauthorized(), bad_query("query", "takes nothing"), Problem::not_found()], of_ledger();
+    /// Sending all events again that match.
+    OfRedeliveryOfMany for POST: [unauthorized(), bad_query("state", "must be one of the states")], of_ledger();
     /// Whether callbacks can be settled.
     OfReadiness for GET: of_ledger();
     /// What is always there.

@@ -9,7 +9,7 @@ use crate::documents::{DeliveriesDocument, DeliveryDocument, ReplayDocument};
 use crate::openapi::problems::{OfListing, OfReplay, OfShowing};
 use crate::problem::Problem;
 use crate::vocabulary;
-use crate::wire::{DeliveriesParameters, DeliveriesQuery, ReplayParameters, read_deliveries_query, read_dry_run};
+use crate::wire::{DeliveriesParameters, Page, ReplayParameters, read_deliveries_query, read_dry_run};
 
 /// `GET /api/deliveries`
 #[utoipa::path(
@@ -27,8 +27,7 @@ pub(crate) async fn list(
     _: Authenticated<OperatorKeys>,
     history: Data<Blocking<dyn History>>,
 ) -> Result<Json<DeliveriesDocument>, Problem> {
-    let DeliveriesQuery { filter, limit } =
-        read_deliveries_query(request.query_string()).map_err(Problem::invalid_request)?;
+    let Page { filter, limit } = read_deliveries_query(request.query_string()).map_err(Problem::invalid_request)?;
     let deliveries = history.run(move |history| history.deliveries(&filter)).await??;
     Ok(Json(DeliveriesDocument::page(deliveries, limit)))
 }

@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod docs;
+mod events;
 mod health;
 mod metrics;
 mod openapi;
@@ -31,6 +32,10 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/api/deliveries", GET, get().to(deliveries::list)))
         .service(resource("/api/deliveries/{id}", GET, get().to(deliveries::show)))
         .service(resource("/api/deliveries/{id}/replay", POST, web::post().to(deliveries::replay)))
+        .service(resource("/api/events", GET, get().to(events::list)))
+        .service(resource("/api/events/redeliver", POST, web::post().to(events::redeliver_many)))
+        .service(resource("/api/events/{id}", GET, get().to(events::show)))
+        .service(resource("/api/events/{id}/redeliver", POST, web::post().to(events::redeliver)))
         .service(resource("/healthz", GET, get().to(health::alive)))
         .service(resource("/readyz", GET, get().to(health::ready)))
         .service(resource("/metrics", GET, get().to(metrics::show)))
