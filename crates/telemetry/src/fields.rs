@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use domain::{Content, Delivery, Notification, Payload, PaymentStatus};
+use chrono::SecondsFormat;
+use domain::{Content, Delivery, EventAttempt, Notification, Payload, PaymentStatus};
+use ports::{EventFilter, PendingEvent};
 use slog::{KV, Record, Serializer};
 use usecases::{Caller, Subject};
 
@@ -77,6 +79,23 @@ impl KV for Said<'_> {
     }
 }
 
+/// Which events are meant.
+#[derive(Clone, Copy)]
+pub(crate) struct Matching<'a>(pub(crate) &'a EventFilter);
+
+impl KV for Matching<'_> {
+    fn serialize(&self, record: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
+        let EventFilter { state, order, payment, since, before: _, limit: _ } = self.0;
+        if let Some(since) = since {
+            serializer.emit_str("since", &since.to_rfc3339_opts(SecondsFormat::Micros, true))?;
+        }
+        if let Some(state) = state {
+            serializer.emit_str("state", state.into())?;
+        }
+        Named(Subject { payment_id: payment.as_ref(), order_id: order.as_ref() }).serialize(record, serializer)
+    }
+}
+
 /// How a payment's status has changed.
 #[derive(Clone, Copy)]
 pub(crate) struct Moved(pub(crate) PaymentStatus, pub(crate) PaymentStatus);
@@ -111,6 +130,29 @@ impl KV for Entry<'_> {
         Said(content).serialize(record, serializer)?;
         serializer.emit_str("source", provenance.source.into())?;
         serializer.emit_arguments("delivery_id", &format_args!("{}", provenance.delivery_id))
+    }
+}
+
+/// An attempt to tell the portal of an event.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempted<'a>(pub(crate) &'a PendingEvent, pub(crate) &'a EventAttempt);
+
+impl KV for Attempted<'_> {
+    fn serialize(&self, record: &Record<'_>, serializer: &mut dyn Serializer) -> slog::Result {
+        let Self(PendingEvent { event, failures, .. }, EventAttempt { attempted_at: _, duration, status, error }) =
+            self;
+        serializer.emit_f64("duration_ms", millis(*duration))?;
+        if let Some(error) = error {
+            serializer.emit_str("error", error)?;
+        }
+        if let Some(status) = status {
+            serializer.emit_u16("http_status", *status)?;
+        }
+        serializer.emit_u32("attempt", failures + 1)?;
+        Named(Subject { payment_id: Some(&event.payment_id), order_id: Some(&event.order_id) })
+            .serialize(record, serializer)?;
+        serializer.emit_str("type", event.kind.into())?;
+        serializer.emit_arguments("event_id", &format_args!("{}", event.id))
     }
 }
 

@@ -10,10 +10,10 @@ use std::error::Error;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use domain::{Cancellation, DeliveryId, OrderId, Registration, RegistrationOutcome, Settlement};
-use ports::{LedgerError, LedgerStats};
+use domain::{Cancellation, DeliveryId, EventAttempt, EventId, OrderId, Registration, RegistrationOutcome, Settlement};
+use ports::{AttemptResult, EventFilter, LedgerError, LedgerStats, PendingEvent};
 use slog::Logger;
-use usecases::{Caller, Observer, ParsedBody, Subject};
+use usecases::{Caller, Observer, ParsedBody, Pruned, RedeliveredEvents, Subject};
 
 pub use metrics::Metrics;
 pub use state::{LogRecordCount, State};
@@ -73,6 +73,33 @@ impl Observer for Telemetry {
             self.metrics.delivered(&settlement.delivery);
         }
         records::replayed(&self.log, id, settlement, dry_run, caller, took);
+    }
+
+    fn event_redelivered(&self, id: EventId, caller: &Caller, took: Duration) {
+        records::event_redelivered(&self.log, id, caller, took);
+    }
+
+    fn events_redelivered(&self, filter: &EventFilter, result: RedeliveredEvents, caller: &Caller, took: Duration) {
+        records::events_redelivered(&self.log, filter, result, caller, took);
+    }
+
+    fn pruned(&self, pruned: &Pruned, took: Duration) {
+        records::pruned(&self.log, pruned, took);
+    }
+
+    fn event_attempted(
+        &self,
+        pending: &PendingEvent,
+        attempt: &EventAttempt,
+        result: AttemptResult,
+        pause: Option<Duration>,
+    ) {
+        self.metrics.event_attempted(pending, attempt, result);
+        records::event_attempted(&self.log, pending, attempt, result, pause);
+    }
+
+    fn event_unreadable(&self, reason: &str) {
+        records::event_unreadable(&self.log, reason);
     }
 
     fn stuck(&self, stats: &LedgerStats, now: DateTime<Utc>) {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Cancellation, Content, Delivery, DeliveryId, Notification, OrderId, Outcome, Registration, RegistrationOutcome,
-    RequestId, Settlement,
+    Cancellation, Content, Delivery, DeliveryId, EventAttempt, EventId, Notification, OrderId, Outcome, Registration,
+    RegistrationOutcome, RequestId, Settlement,
 };
-use ports::{LedgerStats, error_chain};
+use ports::{AttemptResult, EventFilter, LedgerStats, PendingEvent, error_chain};
 use slog::{Drain as _, Logger, debug, error, info, o, warn};
-use usecases::{Caller, ParsedBody, Subject};
+use usecases::{Caller, ParsedBody, Pruned, RedeliveredEvents, Subject};
 
-use crate::fields::{By, Entry, Moved, Named, Said, millis};
+use crate::fields::{Attempted, By, Entry, Matching, Moved, Named, Said, millis};
 
 /// How many of the notifications that a registration applies are logged one by one: without a bound they would push
 /// other records out of the log's queue.
@@ -42,7 +42,7 @@ pub(crate) fn received(log: &Logger, body: &ParsedBody, caller: &Caller) {
 
 /// A notification has been settled, or kept where it could not be.
 pub(crate) fn settled(log: &Logger, settlement: &Settlement, took: Option<Duration>) {
-    let Settlement { delivery, registered_method, pay: _ } = settlement;
+    let Settlement { delivery, registered_method, pay: _, events: _ } = settlement;
     let log = correlated(log, delivery.provenance.request_id.as_ref());
     if log.is_debug_enabled() {
         steps(&log, settlement);
@@ -73,7 +73,7 @@ pub(crate) fn settled(log: &Logger, settlement: &Settlement, took: Option<Durati
 
 /// What was done on the way, in its order.
 fn steps(log: &Logger, settlement: &Settlement) {
-    let Settlement { delivery, registered_method, pay } = settlement;
+    let Settlement { delivery, registered_method, pay, events: _ } = settlement;
     let log = log.new(o!("delivery_id" => delivery.provenance.delivery_id.to_string()));
     let named = Named::from(&delivery.content);
     let (Some(method), Some(previous), Some(new)) = (registered_method, delivery.previous_status, delivery.new_status)
@@ -169,6 +169,30 @@ pub(crate) fn replayed(
     }
 }
 
+/// An event is to be sent again.
+pub(crate) fn event_redelivered(log: &Logger, id: EventId, caller: &Caller, took: Duration) {
+    let log = correlated(log, caller.request_id.as_ref());
+    info!(log, "redelivery"; "event_id" => %id, "count" => 1, By(caller), "duration_ms" => millis(took));
+}
+
+/// All events that match are to be sent again, or were only counted.
+pub(crate) fn events_redelivered(
+    log: &Logger,
+    filter: &EventFilter,
+    result: RedeliveredEvents,
+    caller: &Caller,
+    took: Duration,
+) {
+    let log = correlated(log, caller.request_id.as_ref());
+    let RedeliveredEvents { matched, redelivered, dry_run } = result;
+    if dry_run {
+        info!(log, "redelivery tried; nothing changed"; Matching(filter), "count" => matched, By(caller),
+            "duration_ms" => millis(took));
+    } else {
+        info!(log, "redelivery"; Matching(filter), "count" => redelivered, By(caller), "duration_ms" => millis(took));
+    }
+}
+
 /// The log tells why; the answer does not.
 pub(crate) fn failed(
     log: &Logger,
@@ -179,6 +203,40 @@ pub(crate) fn failed(
 ) {
     let log = correlated(log, caller.request_id.as_ref());
     error!(log, "not carried out"; Named(subject), "error" => error_chain(error), "duration_ms" => millis(took));
+}
+
+/// Old records were removed, or only looked at.
+pub(crate) fn pruned(log: &Logger, pruned: &Pruned, took: Duration) {
+    let log = log.new(o!("deliveries_removed" => pruned.removed.deliveries, "events_removed" => pruned.removed.events,
+        "deliveries_needed" => pruned.needed.deliveries, "events_needed" => pruned.needed.events,
+        "duration_ms" => millis(took)));
+    if pruned.dry_run {
+        info!(log, "prune tried; nothing changed"; "before" => pruned.before.to_rfc3339());
+    } else {
+        info!(log, "old records removed"; "before" => pruned.before.to_rfc3339());
+    }
+}
+
+/// The portal was told of an event, or was not. Its own log has the event's id as that of the request.
+pub(crate) fn event_attempted(
+    log: &Logger,
+    pending: &PendingEvent,
+    attempt: &EventAttempt,
+    result: AttemptResult,
+    pause: Option<Duration>,
+) {
+    let log = log.new(o!("correlation_id" => pending.event.id.to_string()));
+    let attempted = Attempted(pending, attempt);
+    match result {
+        AttemptResult::Delivered => info!(log, "event delivered"; attempted),
+        AttemptResult::Failed => warn!(log, "event not delivered; it is tried again"; attempted,
+            "pause_s" => millis(pause.unwrap_or_default()) / 1e3),
+        AttemptResult::Dead => error!(log, "event not delivered; it is given up"; attempted),
+    }
+}
+
+pub(crate) fn event_unreadable(log: &Logger, reason: &str) {
+    error!(log, "an event cannot be understood and holds up its order"; "reason" => reason);
 }
 
 /// Payments that do not come on by themselves: monitoring may not be set up, and the log is always read.

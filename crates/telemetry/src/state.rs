@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use domain::EventState;
 use ports::{Clock, Connections, LedgerStats, Upkeep};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -97,6 +98,9 @@ fn stats_families(stats: &LedgerStats, now: DateTime<Utc>) -> Vec<MetricFamily> 
         parked_notifications,
         oldest_parked_notification_at,
         unapplied_payments,
+        pending_events,
+        oldest_pending_event_at,
+        dead_events,
         last_callback_at,
     } = stats;
     let count = |name, help, count: &i64| gauge(name, help, *count as f64);
@@ -123,12 +127,27 @@ fn stats_families(stats: &LedgerStats, now: DateTime<Utc>) -> Vec<MetricFamily> 
             "Payments whose money arrived, was not refunded, and could not pay their order, up to 1000.",
             unapplied_payments,
         ),
+        events_family(*pending_events, *dead_events),
+        gauge(
+            "payment_callback_oldest_pending_event_seconds",
+            "Age of the oldest pending event, among those of the 1000 oldest orders with one; 0 if there is none.",
+            age(oldest_pending_event_at),
+        ),
         gauge(
             "payment_callback_last_callback_timestamp_seconds",
             "When the newest authenticated callback came, to whichever replica; 0 if none did.",
             last_callback_at.map_or(0.0, unix_seconds),
         ),
     ]
+}
+
+fn events_family(pending: i64, dead: i64) -> MetricFamily {
+    let help = "Events that the portal was not told: pending (to be sent), dead (given up); each up to 10000.";
+    let gauges = GaugeVec::new(Opts::new("payment_callback_events", help), &["state"]).expect("a valid metric");
+    for (state, count) in [(EventState::Pending, pending), (EventState::Dead, dead)] {
+        gauges.with_label_values(&[<&str>::from(state)]).set(count as f64);
+    }
+    only_family(&gauges)
 }
 
 fn task_families(background: &BackgroundStatus) -> [MetricFamily; 2] {
