@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::builder::{Resettable, ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
 use crate::commands::{Cli, check_secrets};
 use crate::settings::{load_dotenv, secrets_help, trim_variables};
@@ -46,6 +46,8 @@ pub(crate) fn complain(message: impl fmt::Display) {
 /// What is wrong with options, variables and secrets. clap ends at the first bad value, so it is asked again with
 /// whatever it has complained about allowed.
 fn all_that_is_wrong(mut command: Command) -> Vec<String> {
+    let matches = command.clone().ignore_errors(true).try_get_matches().ok();
+    let subcommand = matches.as_ref().and_then(ArgMatches::subcommand_name);
     let mut lines = Vec::new();
     loop {
         let error = match command.clone().try_get_matches() {
@@ -55,7 +57,8 @@ fn all_that_is_wrong(mut command: Command) -> Vec<String> {
             }
             Err(error) => error,
         };
-        lines.push(one_line(&command, &error));
+        let subcommand = subcommand.and_then(|name| command.find_subcommand(name));
+        lines.push(one_line(subcommand, &error));
         let is_about_a_value = matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
             && matches!(error.get(ContextKind::InvalidValue), Some(ContextValue::String(value)) if !value.is_empty());
         let Some(option) = option_of(&error).filter(|_| is_about_a_value) else {
@@ -99,14 +102,14 @@ fn option_of(error: &clap::Error) -> Option<&str> {
     }
 }
 
-/// What is wrong in one line that names the variable and never shows its value.
-fn one_line(command: &Command, error: &clap::Error) -> String {
+/// What is wrong in one line that names the subcommand's variable and never shows its value.
+fn one_line(subcommand: Option<&Command>, error: &clap::Error) -> String {
     let argument = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => argument.split_whitespace().next().unwrap_or_default(),
         _ => "",
     };
     let long = option_of(error);
-    let arguments = command.get_subcommands().flat_map(Command::get_arguments);
+    let arguments = subcommand.into_iter().flat_map(Command::get_arguments);
     let variable = arguments.filter(|known| long.is_some() && known.get_long() == long).find_map(Arg::get_env);
     let name = variable.map_or_else(|| argument.to_owned(), |name| format!("{} ({argument})", name.display()));
     match (error.kind(), error.source(), error.get(ContextKind::ValidValue)) {

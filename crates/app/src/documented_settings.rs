@@ -16,14 +16,10 @@ const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
 const CONTRACT: &str = include_str!("../../../docs/contract/callback-api.md");
 
 /// What the contract describes and the program does not have yet.
-const NOT_BUILT: [&str; 11] = [
+const NOT_BUILT: [&str; 7] = [
     "CONFIRM_WITH_PAYMENT_SERVICE",
     "PAYMENT_SERVICE_API_KEY",
     "PAYMENT_SERVICE_URL",
-    "PORTAL_EVENTS_CONCURRENCY",
-    "PORTAL_EVENTS_RETRY_S",
-    "PORTAL_EVENTS_SECRET",
-    "PORTAL_EVENTS_URL",
     "RECONCILE_AFTER_S",
     "RECONCILE_EVERY_S",
     "RECONCILE_PER_MINUTE_MAX",
@@ -156,7 +152,8 @@ fn the_example_of_an_env_file_gives_every_setting_its_default_and_says_what_it_i
 #[test]
 fn the_compose_file_hands_on_every_setting_but_the_address_that_the_image_sets() {
     let settings = settings();
-    let missing = settings.keys().filter(|name| !COMPOSE.contains(&format!("\n      {name}: ")));
+    let service = COMPOSE.split("\n\n").find(|part| part.starts_with("  payment-callback:")).expect("the service");
+    let missing = settings.keys().filter(|name| !service.contains(&format!("\n      {name}: ")));
     assert_eq!(missing.collect::<Vec<_>>(), ["BIND_ADDRESS"]);
 }
 

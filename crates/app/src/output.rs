@@ -2,7 +2,9 @@
 
 use std::io::{self, Write as _};
 
-use adapters_http::documents::{DeliveryDocument, OrderDocument, PaymentDocument, RecordDocument};
+use adapters_http::documents::{
+    DeliveryDocument, EventAttemptDocument, EventDocument, OrderDocument, PaymentDocument, RecordDocument,
+};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -96,9 +98,7 @@ pub(crate) fn order(order: &OrderDocument) -> String {
 
 /// The audit trail, a line each.
 pub(crate) fn deliveries(deliveries: &[DeliveryDocument]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["RECEIVED", "SOURCE", "REPORTED", "OUTCOME", "MOVED", "PAYMENT", "DELIVERY", "REASON"]);
+    let mut table = table(["RECEIVED", "SOURCE", "REPORTED", "OUTCOME", "MOVED", "PAYMENT", "DELIVERY", "REASON"]);
     for delivery in deliveries {
         let reported = match (delivery.status, delivery.event) {
             (Some(status), Some(event)) if status != event => format!("{status}/{event}"),
@@ -120,6 +120,72 @@ pub(crate) fn deliveries(deliveries: &[DeliveryDocument]) -> String {
         ]);
     }
     format!("{}\n", table.trim_fmt())
+}
+
+/// Events, a line each.
+pub(crate) fn events(events: &[EventDocument]) -> String {
+    let mut table = table(["CREATED", "TYPE", "STATE", "ATTEMPTS", "DUE", "ORDER", "EVENT", "ERROR"]);
+    for event in events {
+        let due = event.next_attempt_at.as_ref().map_or("-", |time| &time.0);
+        table.add_row([
+            &event.created_at.0,
+            event.r#type,
+            event.state,
+            &event.attempts.to_string(),
+            due,
+            &event.order_id,
+            &event.event_id,
+            event.last_error.as_deref().unwrap_or_default(),
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+pub(crate) fn event(event: &EventDocument) -> String {
+    let EventDocument {
+        event_id,
+        r#type,
+        order_id,
+        payment_id,
+        state,
+        attempts,
+        created_at,
+        next_attempt_at,
+        delivered_at,
+        last_error,
+    } = event;
+    in_lines(&[
+        ("event", event_id.clone()),
+        ("type", (*r#type).to_owned()),
+        ("order", order_id.clone()),
+        ("payment", payment_id.clone()),
+        ("state", (*state).to_owned()),
+        ("attempts", attempts.to_string()),
+        ("created", created_at.0.clone()),
+        ("due", next_attempt_at.as_ref().map(|time| time.0.clone()).unwrap_or_default()),
+        ("delivered", delivered_at.as_ref().map(|time| time.0.clone()).unwrap_or_default()),
+        ("last error", last_error.clone().unwrap_or_default()),
+    ])
+}
+
+/// The attempts to deliver an event, a line each.
+pub(crate) fn attempts(attempts: &[EventAttemptDocument]) -> String {
+    let mut table = table(["ATTEMPTED", "TOOK", "STATUS", "ERROR"]);
+    for attempt in attempts {
+        table.add_row([
+            attempt.attempted_at.0.clone(),
+            format!("{} ms", attempt.duration_ms),
+            attempt.status.map_or("-".to_owned(), |status| status.to_string()),
+            attempt.error.clone().unwrap_or_default(),
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    table
 }
 
 /// Names and values beneath each other, without those that have no value.

@@ -8,16 +8,20 @@ use std::time::Duration;
 use adapters_http::{Parts, Server, ServerSettings, listen};
 use adapters_logging::{Destination, Disposition, LogCounts, LogGuard};
 use adapters_postgres::LedgerOptions;
-use background::{Driver, DriverParts, ReportStuckPayments, Schedule};
+use adapters_upstream::Portal;
+use anyhow::Context as _;
+use background::{DispatchEvents, Driver, DriverParts, ReportStuckPayments, Schedule, wake_on_announcements};
+use domain::Settlement;
 use ports::Store;
 use prometheus::{Histogram, Registry};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signatures::SigningSecret;
 use slog::Logger;
 use telemetry::{LogRecordCount, Metrics, State, Telemetry};
 use tokio::sync::Semaphore;
 use usecases::{
-    BackgroundStatus, Blocking, GroupCommit, GroupCommitLimits, Observer, ReceiveNotification, StatsCache,
-    StuckPayments, UseCases,
+    BackgroundStatus, Blocking, DispatchEvents as DispatchEventsUseCase, DispatchParts, GroupCommit, GroupCommitLimits,
+    Observer, Prune, ReceiveNotification, StatsCache, StuckPayments, UseCases,
 };
 
 use crate::clock::SystemClock;
@@ -55,6 +59,10 @@ const REPORT_STUCK_PAYMENTS: Schedule = Schedule {
     lease: Some(Duration::from_secs(70 * 60)),
 };
 
+/// How often the outbox is looked at where no commit and no other replica says that there is something to send.
+const DISPATCH_EVENTS: Schedule =
+    Schedule { period: Duration::from_secs(5), back_off_max: Duration::from_secs(30), lease: None };
+
 /// What settles payments, for requests and for background tasks.
 struct Core {
     store: Arc<dyn Store>,
@@ -62,6 +70,8 @@ struct Core {
     intake: Arc<GroupCommit>,
     /// Of those who use the store beside the intake.
     permits: Arc<Semaphore>,
+    /// Whether there is a connection to spare for what other replicas announce.
+    listens: bool,
     registry: Registry,
     callback_duration: Histogram,
 }
@@ -82,8 +92,10 @@ impl Core {
         };
         let intake = Arc::new(GroupCommit::start(&use_cases, limits)?);
         // What is not for callbacks leaves the committers their connections.
-        let permits = usize::try_from(pool_size)?.saturating_sub(limits.connections()).max(1);
-        Ok(Self { store, use_cases, intake, permits: Arc::new(Semaphore::new(permits)), registry, callback_duration })
+        let spare = usize::try_from(pool_size)?.saturating_sub(limits.connections());
+        let listens = spare > 1 && settings.portal_events.receiver.portal_events_url.is_some();
+        let permits = Arc::new(Semaphore::new((spare - usize::from(listens)).max(1)));
+        Ok(Self { store, use_cases, intake, permits, listens, registry, callback_duration })
     }
 
     /// A port that blocks, for async callers.
@@ -92,7 +104,12 @@ impl Core {
     }
 
     /// Begins with the work that needs no request.
-    fn start_background(&self, status: &Arc<BackgroundStatus>) -> Driver {
+    fn start_background(
+        &self,
+        settings: &ServiceSettings,
+        portal_events_secrets: Vec<SigningSecret>,
+        status: &Arc<BackgroundStatus>,
+    ) -> anyhow::Result<Driver> {
         let UseCases { clock, observer, .. } = &self.use_cases;
         let mut driver = Driver::new(DriverParts {
             leases: self.blocking(Arc::clone(&self.store) as _),
@@ -105,8 +122,27 @@ impl Core {
             clock: Arc::clone(clock),
             observer: Arc::clone(observer),
         };
-        driver.start(ReportStuckPayments(self.blocking(Arc::new(stuck_payments))), REPORT_STUCK_PAYMENTS);
-        driver
+        let report = ReportStuckPayments(self.blocking(Arc::new(stuck_payments)));
+        driver.start(report, REPORT_STUCK_PAYMENTS, Arc::default());
+        let portal_events = &settings.portal_events;
+        if let Some(url) = portal_events.receiver.portal_events_url.clone() {
+            let portal = Portal::new(url, portal_events_secrets, Arc::clone(clock));
+            let (wake_up, intake) = (Arc::clone(&self.use_cases.events_to_send), Arc::clone(&self.intake));
+            let dispatch = DispatchEvents(DispatchEventsUseCase::new(DispatchParts {
+                outbox: self.blocking(Arc::clone(&self.store) as _),
+                notifier: portal.context("the HTTP client cannot be made")?,
+                schedule: portal_events.portal_events_retry_s.clone(),
+                concurrency: usize::try_from(portal_events.portal_events_concurrency)?,
+                observer: Arc::clone(observer),
+                wake_up: Arc::clone(&wake_up),
+                callbacks_come_first: Box::new(move || intake.is_busy()),
+            }));
+            driver.start(dispatch, DISPATCH_EVENTS, Arc::clone(&wake_up));
+            if self.listens {
+                wake_on_announcements(Arc::clone(&self.store) as _, wake_up)?;
+            }
+        }
+        Ok(driver)
     }
 }
 
@@ -121,13 +157,14 @@ impl Service {
     /// Makes it, on a store whose schema is this program's. Must be called in an async runtime.
     pub(crate) fn assemble(
         settings: &ServiceSettings,
-        secrets: Secrets,
+        mut secrets: Secrets,
         log: &Logger,
         log_counts: Arc<LogCounts>,
     ) -> anyhow::Result<Self> {
         let core = Core::assemble(settings, &secrets.database_url, log)?;
         let task_status = Arc::new(BackgroundStatus::default());
-        let background = core.start_background(&task_status);
+        let portal_events_secrets = std::mem::take(&mut secrets.portal_events_secrets);
+        let background = core.start_background(settings, portal_events_secrets, &task_status)?;
         let stats = Arc::new(StatsCache::new(core.blocking(Arc::clone(&core.store) as _)));
         let state = State {
             intake: Arc::clone(&core.intake),
@@ -158,7 +195,7 @@ impl Service {
 }
 
 fn server_settings(settings: &ServiceSettings, secrets: Secrets) -> anyhow::Result<ServerSettings> {
-    let Secrets { database_url: _, webhook_authentication, portal_keys, operator_keys } = secrets;
+    let Secrets { webhook_authentication, portal_keys, operator_keys, .. } = secrets;
     let connections_max = connections_max(raise_open_files_limit(), settings.database_pool_size);
     Ok(ServerSettings {
         bind_address: settings.bind_address.clone(),
@@ -178,8 +215,28 @@ pub(crate) fn use_cases(store: &Arc<dyn Store>, log: &Logger) -> UseCases {
     use_cases_on(store, Arc::new(Telemetry::new(log.clone(), metrics)))
 }
 
+/// The removal of old records for a command, which logs what it did.
+pub(crate) fn prune(store: &Arc<dyn Store>, log: &Logger) -> Prune {
+    let UseCases { clock, observer, .. } = use_cases(store, log);
+    Prune { retention: Arc::clone(store) as _, clock, observer }
+}
+
 fn use_cases_on(store: &Arc<dyn Store>, observer: Arc<dyn Observer>) -> UseCases {
-    UseCases { ledger: Arc::clone(store) as _, history: Arc::clone(store) as _, clock: Arc::new(SystemClock), observer }
+    UseCases {
+        ledger: Arc::clone(store) as _,
+        history: Arc::clone(store) as _,
+        outbox: Arc::clone(store) as _,
+        clock: Arc::new(SystemClock),
+        observer,
+        events_to_send: Arc::default(),
+    }
+}
+
+/// Has a service that runs send the events of what a command has settled. It would find them by itself, a little later.
+pub(crate) fn announce_events(store: &dyn Store, settlements: &[Settlement]) {
+    if settlements.iter().any(|settlement| !settlement.events.is_empty()) {
+        let _ = store.announce();
+    }
 }
 
 /// Does `work` with a log that goes to this stream, and centrally where that is set; returns when the log is written.

@@ -1,10 +1,15 @@
 //! The commands: one file each.
 
 mod deliveries;
+mod event;
+mod events;
 mod history;
 mod migrate;
 mod order;
 mod payment;
+mod ping_portal;
+mod prune;
+mod redeliver;
 mod register;
 mod replay;
 mod send;
@@ -19,7 +24,10 @@ use clap::{ArgMatches, Parser, Subcommand};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::register_conditional_shutdown;
 
-use crate::settings::{self, Secrets, SenderCredentials, SettingsError, WebhookAuth, database_help, secrets_help};
+use crate::settings::{
+    self, Secrets, SenderCredentials, SettingsError, WebhookAuth, database_help, portal_events_help,
+    portal_events_secrets, secrets_help,
+};
 
 /// Receives payment notifications and settles each payment exactly once
 #[derive(Debug, Parser)]
@@ -58,6 +66,21 @@ enum Command {
     /// Apply a stored delivery again, through the same rule
     #[command(after_help = database_help())]
     Replay(replay::Replay),
+    /// Show what the portal was or will be told, newest first
+    #[command(after_help = database_help())]
+    Events(events::Events),
+    /// Show an event with the attempts to deliver it
+    #[command(after_help = database_help())]
+    Event(event::Event),
+    /// Make an event due now, or all that match
+    #[command(after_help = database_help())]
+    Redeliver(redeliver::Redeliver),
+    /// Remove old audit entries and events that are no longer needed
+    #[command(after_help = database_help())]
+    Prune(prune::Prune),
+    /// Send a signed test event to the portal and say what came back
+    #[command(after_help = portal_events_help())]
+    PingPortal(ping_portal::PingPortal),
 }
 
 /// What is wrong with what the command takes from the environment alone.
@@ -66,8 +89,10 @@ pub(crate) fn check_secrets(matches: &ArgMatches) -> Result<(), SettingsError> {
         Some(("serve", serve)) => {
             // Where it is bad itself, keys are asked for, as by default.
             let webhook_auth = serve.try_get_one("webhook_auth").ok().flatten().copied();
-            Secrets::read(webhook_auth.unwrap_or(WebhookAuth::ApiKey)).map(drop)
+            let sends_events = serve.try_get_raw("portal_events_url").ok().flatten().is_some();
+            Secrets::read(webhook_auth.unwrap_or(WebhookAuth::ApiKey), sends_events).map(drop)
         }
+        Some(("ping-portal", _)) => portal_events_secrets().map(drop),
         Some(("send", _)) => SenderCredentials::read().map(drop),
         _ => settings::database_url().map(drop),
     }
@@ -86,6 +111,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Order(command) => command.run(),
         Command::Deliveries(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Events(command) => command.run(),
+        Command::Event(command) => command.run(),
+        Command::Redeliver(command) => command.run(),
+        Command::Prune(command) => command.run(),
+        Command::PingPortal(command) => command.run(),
     }
 }
 

@@ -12,7 +12,7 @@ use usecases::{Caller, Registered};
 
 use crate::output::{self, Format};
 use crate::settings::{self, LoggingSettings, SettingsError, word_of};
-use crate::wiring::{use_cases, with_log};
+use crate::wiring::{announce_events, use_cases, with_log};
 
 /// How many outcomes of what had waited are shown to people.
 const APPLIED_SHOWN_MAX: usize = 20;
@@ -71,6 +71,7 @@ impl Register {
             Ok(use_cases(&store, log).register_payment(&registration, &Caller::default())?)
         })?;
         let Registered { outcome, applied, afterwards } = registered;
+        announce_events(&*store, &applied);
         match outcome {
             RegistrationOutcome::Registered | RegistrationOutcome::Exists => {}
             RegistrationOutcome::PaymentConflict => {

@@ -9,7 +9,7 @@ use usecases::Caller;
 
 use crate::output::{self, Format};
 use crate::settings::{self, LoggingSettings};
-use crate::wiring::{use_cases, with_log};
+use crate::wiring::{announce_events, use_cases, with_log};
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
@@ -32,6 +32,9 @@ impl Replay {
             let replayed = use_cases(&store, log).replay_delivery(self.id, self.dry_run, &Caller::default());
             replayed.context("the delivery was not applied")
         })?;
+        if !replay.dry_run {
+            announce_events(&*store, std::slice::from_ref(&replay.settlement));
+        }
         let outcome = replay.settlement.delivery.outcome.kind();
         self.format.print(&ReplayDocument::try_from(replay)?, |document| {
             let verb = if document.dry_run { "would be" } else { "outcome" };

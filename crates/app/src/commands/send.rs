@@ -10,7 +10,8 @@ use ports::Clock as _;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::{Value, json};
-use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
+use signatures::sign;
+use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 use uuid::Uuid;
 
 use crate::clock::SystemClock;
@@ -136,9 +137,8 @@ fn credentials(body: &str) -> anyhow::Result<HeaderMap> {
         headers.insert("x-api-key", key);
     }
     if let Some(secret) = signing_secret {
-        let webhook = Webhook::new(secret.expose_secret())?;
         let (id, now) = (new_message_id(), SystemClock.now().timestamp());
-        let signature = webhook.sign(&id, now, body.as_bytes())?;
+        let signature = sign([&secret], &id, now, body.as_bytes())?;
         headers.insert(HEADER_WEBHOOK_ID, id.parse()?);
         headers.insert(HEADER_WEBHOOK_TIMESTAMP, now.into());
         headers.insert(HEADER_WEBHOOK_SIGNATURE, signature.parse()?);

@@ -8,6 +8,7 @@ use slog::{KV, Record, Serializer};
 use super::environment::SettingsError;
 use super::keys::{Secrets, WebhookAuth};
 use super::logging::LoggingSettings;
+use super::portal_events::PortalEventsSettings;
 use super::values::{host_and_port, whole_number, word};
 
 /// How the service behaves.
@@ -48,6 +49,9 @@ pub(crate) struct ServiceSettings {
     keep_alive_s: u64,
 
     #[command(flatten)]
+    pub(crate) portal_events: PortalEventsSettings,
+
+    #[command(flatten)]
     pub(crate) logging: LoggingSettings,
 }
 
@@ -67,7 +71,7 @@ impl ServiceSettings {
 
     /// The keys and secrets, and where the ledger is.
     pub(crate) fn secrets(&self) -> Result<Secrets, SettingsError> {
-        Secrets::read(self.webhook_auth)
+        Secrets::read(self.webhook_auth, self.portal_events.receiver.portal_events_url.is_some())
     }
 }
 
@@ -82,10 +86,12 @@ impl KV for ServiceSettings {
             body_bytes_max,
             intake_queue_max,
             keep_alive_s,
+            portal_events,
             logging,
         } = self;
         // From the last to the first, as slog goes through keys.
         logging.serialize(record, serializer)?;
+        portal_events.serialize(record, serializer)?;
         serializer.emit_u64("keep_alive_s", *keep_alive_s)?;
         serializer.emit_u64("intake_queue_max", *intake_queue_max)?;
         serializer.emit_u64("body_bytes_max", *body_bytes_max)?;

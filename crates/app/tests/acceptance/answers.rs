@@ -81,6 +81,10 @@ fn another_method_is_told_which_one_to_use(store: Store) {
         ("/api/deliveries", "GET, HEAD"),
         ("/api/deliveries/d", "GET, HEAD"),
         ("/api/deliveries/d/replay", "POST"),
+        ("/api/events", "GET, HEAD"),
+        ("/api/events/e", "GET, HEAD"),
+        ("/api/events/e/redeliver", "POST"),
+        ("/api/events/redeliver", "POST"),
         ("/healthz", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),
         ("/metrics", "GET, HEAD"),
@@ -103,6 +107,7 @@ fn head_is_answered_like_get_without_a_body(store: Store) {
     app.expect_payment("p", "o");
     let delivery = app.callback(&notification("p", "o", "completed")).json()["deliveryId"].clone();
     let delivery = format!("/api/deliveries/{}", word(&delivery));
+    let event = format!("/api/events/{}", word(&app.events("")[0]["eventId"]));
     for (target, key, status) in [
         ("/healthz", "", 200),
         ("/readyz", "", 200),
@@ -117,6 +122,9 @@ fn head_is_answered_like_get_without_a_body(store: Store) {
         ("/api/deliveries", OPERATOR_KEY, 200),
         ("/api/deliveries?limit=x", OPERATOR_KEY, 400),
         (&delivery, OPERATOR_KEY, 200),
+        ("/api/events", OPERATOR_KEY, 200),
+        ("/api/events?state=x", OPERATOR_KEY, 400),
+        (&event, OPERATOR_KEY, 200),
         ("/nowhere", "", 404),
     ] {
         let mut connection = app.service.connect().expect("a connection");

@@ -105,8 +105,15 @@ const PORTAL_ROUTES: [(&str, &str); 5] = [
     ("GET", "/api/orders/o"),
     ("POST", "/api/orders/o/cancel"),
 ];
-const OPERATOR_ROUTES: [(&str, &str); 3] =
-    [("GET", "/api/deliveries?limit=x"), ("GET", "/api/deliveries/d"), ("POST", "/api/deliveries/d/replay?dryRun=x")];
+const OPERATOR_ROUTES: [(&str, &str); 7] = [
+    ("GET", "/api/deliveries?limit=x"),
+    ("GET", "/api/deliveries/d"),
+    ("POST", "/api/deliveries/d/replay?dryRun=x"),
+    ("GET", "/api/events?limit=x"),
+    ("GET", "/api/events/e"),
+    ("POST", "/api/events/e/redeliver"),
+    ("POST", "/api/events/redeliver?dryRun=x"),
+];
 
 fn each_group_of_callers_has_its_own_keys(store: Store) {
     let app = TestApp::open(store);

@@ -18,13 +18,15 @@ on_both_stores! {
     what_is_read_is_what_the_portal_reads,
     the_audit_trail_is_filtered,
     replay_goes_through_the_same_rule,
+    events_are_shown_as_operators_read_them,
+    an_event_or_all_that_match_are_redelivered,
     what_a_command_changes_is_logged_on_stderr,
     no_command_works_on_a_ledger_that_is_not_there,
     an_id_may_be_any_text,
 }
 
 #[track_caller]
-fn printed(output: &Output, code: i32) -> String {
+pub(crate) fn printed(output: &Output, code: i32) -> String {
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{out}{error}");
     // Either a result or one line that says why there is none; beside it, log records.
@@ -34,20 +36,20 @@ fn printed(output: &Output, code: i32) -> String {
 }
 
 /// The messages of the log records on stderr, with the payments that they name.
-fn logged(output: &Output) -> Vec<(String, Value)> {
+pub(crate) fn logged(output: &Output) -> Vec<(String, Value)> {
     let records = String::from_utf8_lossy(&output.stderr);
     let records = records.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     records.map(|record| (word(&record["message"]), record["payment_id"].clone())).collect()
 }
 
 #[track_caller]
-fn document(output: &Output) -> Value {
+pub(crate) fn document(output: &Output) -> Value {
     serde_json::from_str(&printed(output, 0)).expect("JSON")
 }
 
 /// A refusal is one line on stderr and nothing on stdout.
 #[track_caller]
-fn assert_refused(output: &Output, code: i32, naming: &str) {
+pub(crate) fn assert_refused(output: &Output, code: i32, naming: &str) {
     assert_eq!(printed(output, code), "");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains(naming), "{naming}: {error}");
@@ -73,14 +75,14 @@ fn register<'a>(payment: &'a str, order: &'a str) -> Vec<&'a str> {
 fn migrate_says_what_it_applied(store: Store) {
     let environment = [("DATABASE_URL", &*store.url())];
     let migrate = || printed(&command(&folder(), &["migrate"], &environment), 0);
-    assert_eq!(migrate(), "applied 2026-11-25-000002_ledger\n");
+    assert_eq!(migrate(), "applied 2026-11-25-000002_ledger\napplied 2026-11-25-000003_outbox\n");
     assert_eq!(migrate(), "nothing to do: every migration has been applied\n");
 }
 
 fn migrate_says_it_to_scripts_too(store: Store) {
     let environment = [("DATABASE_URL", &*store.url())];
     let migrate = || document(&command(&folder(), &["migrate", "--json"], &environment));
-    assert_eq!(migrate(), json!({ "applied": ["2026-11-25-000002_ledger"] }));
+    assert_eq!(migrate(), json!({ "applied": ["2026-11-25-000002_ledger", "2026-11-25-000003_outbox"] }));
     assert_eq!(migrate(), json!({ "applied": [] }));
 }
 
@@ -167,7 +169,13 @@ fn what_a_command_changes_is_logged_on_stderr(store: Store) {
     assert_eq!(logged(&replayed), of_payment(&["replay", "notification settled"]));
     let quiet = app.command(&["replay", &parked, "--log-level", "error"]);
     assert_eq!(logged(&quiet), []);
-    for reading in [["payment", "p"], ["order", "o"]] {
+    let event = word(&app.events("")[0]["eventId"]);
+    let of_events = |message: &str| vec![(message.to_owned(), json!(null))];
+    assert_eq!(logged(&app.command(&["redeliver", &event])), of_events("redelivery"));
+    assert_eq!(logged(&app.command(&["redeliver", "--order", "o"])), of_events("redelivery"));
+    let tried = app.command(&["redeliver", "--order", "o", "--dry-run"]);
+    assert_eq!(logged(&tried), of_events("redelivery tried; nothing changed"));
+    for reading in [["payment", "p"], ["order", "o"], ["event", &event]] {
         assert_eq!(logged(&app.command(&reading)), []);
     }
 }
@@ -251,6 +259,81 @@ fn replay_goes_through_the_same_rule(store: Store) {
     assert_refused(&app.command(&["replay", "x"]), 2, "<DELIVERY>");
 }
 
+/// An order that is paid and refunded: the portal has been told of the first and not of the second.
+fn app_with_events(store: Store) -> (TestApp, String, String) {
+    let app = TestApp::open(store);
+    app.expect_payment("p", "o");
+    for status in ["completed", "refunded"] {
+        app.callback(&notification("p", "o", status));
+    }
+    let events = app.events("");
+    let (paid, refunded) = (word(&events[1]["eventId"]), word(&events[0]["eventId"]));
+    app.store.end_event(&paid, "delivered");
+    app.store.end_event(&refunded, "dead");
+    (app, paid, refunded)
+}
+
+fn events_are_shown_as_operators_read_them(store: Store) {
+    let (app, paid, refunded) = app_with_events(store);
+    let read = |target: &str| app.get(OPERATOR_KEY, target).json();
+    let since = word(&app.events("")[0]["createdAt"]);
+    for (arguments, query) in [
+        (vec![], String::new()),
+        (vec!["--state", "dead"], "?state=dead".to_owned()),
+        (vec!["--order", "o"], "?order=o".to_owned()),
+        (vec!["--order", "unknown"], "?order=unknown".to_owned()),
+        (vec!["--since", &since], format!("?since={since}")),
+        (vec!["--limit", "1"], "?limit=1".to_owned()),
+        (vec!["--limit", "1", "--state", "pending"], "?limit=1&state=pending".to_owned()),
+    ] {
+        let listed = document(&app.command(&[&["events", "--json"], &arguments[..]].concat()));
+        assert_eq!(listed, read(&format!("/api/events{query}")), "{arguments:?}");
+    }
+    for (option, value) in [("--state", "sent"), ("--since", "yesterday"), ("--limit", "0"), ("--limit", "501")] {
+        assert_refused(&app.command(&["events", option, value]), 2, option);
+    }
+    for id in [&paid, &refunded] {
+        assert_eq!(document(&app.command(&["event", id, "--json"])), read(&format!("/api/events/{id}")));
+        assert!(printed(&app.command(&["event", id]), 0).contains(id));
+    }
+    assert_refused(&app.command(&["event", "00000000-0000-7000-8000-000000000000"]), 1, "no such event");
+    assert_refused(&app.command(&["event", "x"]), 2, "<ID>");
+    assert_refused(&app.command(&["event"]), 2, "<ID>");
+}
+
+fn an_event_or_all_that_match_are_redelivered(store: Store) {
+    let (app, paid, refunded) = app_with_events(store);
+    let states = || app.events("").iter().map(|event| word(&event["state"])).collect::<Vec<_>>();
+    let dead = ["redeliver", "--state", "dead", "--json"];
+    let tried = document(&app.command(&[&dead[..], &["--dry-run"]].concat()));
+    assert_eq!(tried, json!({ "matched": 1, "redelivered": 0, "dryRun": true }));
+    assert_eq!(states(), ["dead", "delivered"]);
+    assert_eq!(document(&app.command(&dead)), json!({ "matched": 1, "redelivered": 1, "dryRun": false }));
+    assert_eq!(states(), ["pending", "delivered"]);
+    let nothing = json!({ "matched": 0, "redelivered": 0, "dryRun": false });
+    assert_eq!(document(&app.command(&dead)), nothing, "nothing to do is no failure");
+    let redelivered = document(&app.command(&["redeliver", &paid, "--json"]));
+    assert_eq!(redelivered, app.events("")[1]);
+    assert_eq!((&redelivered["eventId"], &redelivered["state"]), (&json!(paid), &json!("pending")));
+    assert!(printed(&app.command(&["redeliver", &refunded]), 0).contains("pending"));
+    assert_eq!(
+        printed(&app.command(&["redeliver", "--order", "o", "--since", "2020-01-01T00:00:00Z"]), 0),
+        "redelivered: 2\n"
+    );
+
+    assert_refused(&app.command(&["redeliver", "00000000-0000-7000-8000-000000000000"]), 1, "no such event");
+    for (arguments, naming) in [
+        (&[][..], "<EVENT|--state <WORD>|--order <ID>|--since <TIME>>"),
+        (&["--dry-run"], "<EVENT|"),
+        (&[&*paid, "--dry-run"], "--dry-run"),
+        (&[&*paid, "--state", "dead"], "--state"),
+        (&["--state", "sent"], "REDELIVER_STATE (--state) must be one of pending, delivered, dead"),
+        (&["x"], "must be an event's id"),
+    ] {
+        assert_refused(&app.command(&[&["redeliver"], arguments].concat()), 2, naming);
+    }
+}
+
 fn no_command_works_on_a_ledger_that_is_not_there(store: Store) {
     let environment = [("DATABASE_URL", &*store.url())];
     for arguments in [
@@ -259,6 +342,11 @@ fn no_command_works_on_a_ledger_that_is_not_there(store: Store) {
         &["order", "o"],
         &["deliveries"],
         &["replay", "00000000-0000-7000-8000-000000000000"],
+        &["events"],
+        &["event", "00000000-0000-7000-8000-000000000000"],
+        &["redeliver", "00000000-0000-7000-8000-000000000000"],
+        &["redeliver", "--state", "dead"],
+        &["prune", "--older-than", "90d"],
     ] {
         assert_refused(&command(&folder(), arguments, &environment), 1, "payment-callback migrate");
     }
@@ -300,6 +388,8 @@ fn what_is_no_command_is_a_usage_error() {
         (&["serve", "--prot", "1"], "--prot"),
         (&["order", "a", "b"], "b"),
         (&["deliveries", "--limit"], "DELIVERIES_LIMIT (--limit) needs a value"),
+        (&["events", "--limit", "0"], "EVENTS_LIMIT (--limit) must be"),
+        (&["send", "--payment-id", ""], "SEND_PAYMENT_ID (--payment-id) must"),
     ] {
         assert_refused(&command(&folder, arguments, &[("PAYMENT_API_KEY", "k")]), 2, naming);
     }

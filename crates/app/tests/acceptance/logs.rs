@@ -272,6 +272,7 @@ fn what_is_not_a_callback_is_logged_too(store: Store) {
                    debug order.pay() paid the order\ninfo notification settled\n";
     let replay = format!("/api/deliveries/{}/replay", word(&app.deliveries("")[0]["deliveryId"]));
     let tried = Request::post(&format!("{replay}?dryRun=true")).key(OPERATOR_KEY);
+    let redelivery = |target: &str| Request::post(target).key(OPERATOR_KEY);
     for (request, steps) in [
         (tried.clone(), "info replay tried; nothing changed\ninfo answered\n".to_owned()),
         (register(&registration("p", "o")), format!("info registration\n{applied}info answered\n")),
@@ -285,6 +286,12 @@ fn what_is_not_a_callback_is_logged_too(store: Store) {
             "info replay\ndebug payment found\ndebug idempotency checked\ninfo notification settled\ninfo answered\n"
                 .to_owned(),
         ),
+        (
+            redelivery("/api/events/redeliver?dryRun=true"),
+            "info redelivery tried; nothing changed\ninfo answered\n".to_owned(),
+        ),
+        (redelivery("/api/events/redeliver"), "info redelivery\ninfo answered\n".to_owned()),
+        (redelivery("/api/events/x/redeliver"), "warn answered\n".to_owned()),
         (Request::get("/api/orders/o").key(PORTAL_KEY), "info answered\n".to_owned()),
         (Request::get("/api/orders/unknown").key(PORTAL_KEY), "warn answered\n".to_owned()),
     ] {
@@ -407,6 +414,24 @@ fn the_records_say_what_happened(store: Store) {
     );
     let (_, records) = written_by(&app, &replay);
     assert!(records.iter().any(|record| record["replayed_delivery_id"] == *again), "{records:#?}");
+    let event = word(&app.events("?payment=p")[0]["eventId"]);
+    let (done, tried) = ("redelivery", "redelivery tried; nothing changed");
+    let of_two = json!({
+        "level": "info", "order_id": "o", "state": "pending", "since": "2020-01-01T00:00:00.000000Z", "count": 2,
+        "key_name": "k-",
+    });
+    let many = "redeliver?order=o&state=pending&since=2020-01-01T00:00:00Z";
+    for (target, record) in [
+        (
+            format!("{event}/redeliver"),
+            json!({ "level": "info", "message": done, "event_id": event, "count": 1, "key_name": "k-" }),
+        ),
+        (many.to_owned(), with(of_two.clone(), json!({ "message": done }))),
+        (format!("{many}&dryRun=true"), with(of_two, json!({ "message": tried }))),
+    ] {
+        let request = Request::post(&format!("/api/events/{target}")).key(OPERATOR_KEY);
+        assert_eq!(said(&app, &request, &[done, tried]), json!([record]), "{target}");
+    }
 }
 
 fn who_is_refused_and_who_is_admitted_is_logged_for_every_group_of_callers(store: Store) {

@@ -21,6 +21,10 @@ on_both_stores! {
     what_order_prints,
     what_deliveries_prints,
     what_replay_prints,
+    what_events_prints,
+    what_event_prints,
+    what_redeliver_prints,
+    what_prune_prints,
     what_metrics_there_are,
 }
 
@@ -126,6 +130,43 @@ fn what_replay_prints(store: Store) {
     app.expect_payment("p-1", "order-1");
     let after = transcript(&app, &[&["replay", &parked, "--dry-run"], &["replay", &parked]]);
     assert_text("replay", &(before + &after));
+}
+
+/// One event in each state.
+fn app_with_events(store: Store) -> (TestApp, Vec<String>) {
+    let app = TestApp::open(store);
+    app.expect_payment("p-1", "order-1");
+    for status in ["failed", "completed", "refunded"] {
+        app.callback(&notification("p-1", "order-1", status));
+    }
+    let ids: Vec<_> = app.events("").iter().map(|event| word(&event["eventId"])).collect();
+    app.store.end_event(&ids[2], "delivered");
+    app.store.end_event(&ids[1], "dead");
+    (app, ids)
+}
+
+fn what_events_prints(store: Store) {
+    let (app, _) = app_with_events(store);
+    assert_text("events", &transcript(&app, &[&["events"], &["events", "--order", "unknown"]]));
+}
+
+fn what_event_prints(store: Store) {
+    let (app, ids) = app_with_events(store);
+    let unknown = "00000000-0000-7000-8000-000000000000";
+    let commands = [["event", &ids[0]], ["event", &ids[1]], ["event", &ids[2]], ["event", unknown]];
+    assert_text("event", &transcript(&app, &commands.each_ref().map(|arguments| &arguments[..])));
+}
+
+fn what_redeliver_prints(store: Store) {
+    let (app, ids) = app_with_events(store);
+    let dead = ["redeliver", "--state", "dead"];
+    let tried = [&dead[..], &["--dry-run"]].concat();
+    assert_text("redeliver", &transcript(&app, &[&tried, &dead, &dead, &["redeliver", &ids[2]], &["redeliver"]]));
+}
+
+fn what_prune_prints(store: Store) {
+    let app = app_with_a_history(store);
+    assert_text("prune", &transcript(&app, &[&["prune", "--older-than", "90d"], &["prune", "--older-than", "1h"]]));
 }
 
 fn what_metrics_there_are(store: Store) {

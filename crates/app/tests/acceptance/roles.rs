@@ -67,7 +67,7 @@ fn a_role_that_may_only_read_runs_the_commands_that_only_read() {
     let run = |url: &str, arguments: &[&str]| command(&folder(), arguments, &[("DATABASE_URL", url)]);
     assert!(run(&owner, &registering).status.success());
     let reader = roles.url("reader");
-    for arguments in [&["payment", "p"][..], &["order", "o"], &["deliveries"], &["migrate"]] {
+    for arguments in [&["payment", "p"][..], &["order", "o"], &["deliveries"], &["events"], &["migrate"]] {
         let ended = run(&reader, arguments);
         assert!(ended.status.success(), "{arguments:?}: {ended:?}");
     }

@@ -83,6 +83,14 @@ fn a_bad_or_missing_setting_stops_the_start_with_one_line_that_names_it() {
         (&[("BODY_BYTES_MAX", "64k")], "BODY_BYTES_MAX"),
         (&[("INTAKE_QUEUE_MAX", "1.5")], "INTAKE_QUEUE_MAX"),
         (&[("KEEP_ALIVE_S", "99999999999999999999")], "KEEP_ALIVE_S"),
+        (&[("PORTAL_EVENTS_URL", "http://localhost")], "PORTAL_EVENTS_SECRET"),
+        (&[("PORTAL_EVENTS_URL", "http://localhost"), ("PORTAL_EVENTS_SECRET", "marked")], "PORTAL_EVENTS_SECRET"),
+        (&[("PORTAL_EVENTS_URL", "marked"), ("PORTAL_EVENTS_SECRET", whsec)], "PORTAL_EVENTS_URL"),
+        (&[("PORTAL_EVENTS_URL", "http://u:marked@localhost"), ("PORTAL_EVENTS_SECRET", whsec)], "PORTAL_EVENTS_URL"),
+        (&[("PORTAL_EVENTS_URL", "'http://localhost'"), ("PORTAL_EVENTS_SECRET", whsec)], "PORTAL_EVENTS_URL"),
+        (&[("PORTAL_EVENTS_CONCURRENCY", "0")], "PORTAL_EVENTS_CONCURRENCY"),
+        (&[("PORTAL_EVENTS_RETRY_S", "5,marked")], "PORTAL_EVENTS_RETRY_S"),
+        (&[("PORTAL_EVENTS_RETRY_S", "0")], "PORTAL_EVENTS_RETRY_S"),
         (&[("LOG_LEVEL", "marked")], "LOG_LEVEL"),
         (&[("SERVICE_NAME", "marked name")], "SERVICE_NAME"),
         (&[("LOG_FORMAT", "marked")], "LOG_FORMAT"),
@@ -182,6 +190,8 @@ fn white_space_around_a_value_is_dropped() {
         ("LOG_FORMAT", "json"),
         ("SERVICE_NAME", "padded"),
         ("LOGGING_SERVICE_URL", "http://127.0.0.1:9"),
+        ("PORTAL_EVENTS_URL", "http://127.0.0.1:9"),
+        ("PORTAL_EVENTS_SECRET", crate::authentication::SECRET),
     ]);
     let value = |(name, default)| (name, not_the_default.get(name).copied().unwrap_or(default));
     let values: Vec<_> = example_settings().map(value).collect();

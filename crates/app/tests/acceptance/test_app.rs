@@ -89,7 +89,23 @@ impl Store {
 
     /// The kinds of the events that the portal must be told, in their order.
     pub(crate) fn events(&self) -> Vec<String> {
-        self.texts("SELECT kind AS text FROM events ORDER BY event_id")
+        self.texts("SELECT kind AS text FROM events ORDER BY position")
+    }
+
+    /// Lets an event be delivered or dead after one attempt.
+    pub(crate) fn end_event(&self, id: &str, state: &str) {
+        let (column, status, error) = match state {
+            "delivered" => ("delivered_at", 204, "NULL"),
+            "dead" => ("died_at", 410, "'answered 410'"),
+            _ => panic!("{state} is no end"),
+        };
+        self.execute(&format!(
+            "UPDATE events SET {column} = created_at WHERE event_id = '{id}'; \
+             INSERT INTO event_attempts (event_id, attempted_at, duration_ms, status, error) \
+                SELECT event_id, created_at, 12, {status}, {error} FROM events WHERE event_id = '{id}'; \
+             DELETE FROM event_queues WHERE order_key NOT IN \
+                (SELECT order_key FROM events WHERE delivered_at IS NULL AND died_at IS NULL)"
+        ));
     }
 
     /// Everything that is stored, as it stands there.
@@ -110,21 +126,12 @@ impl Store {
 
     /// Lets so many different partial refunds of a payment wait for it.
     pub(crate) fn park_partial_refunds(&self, number: usize, payment: &str, order: &str) {
-        let (numbers, id, received_at, sent_at) = match self {
-            Self::Sqlite(_) => (
-                format!(
-                    "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {number}) "
-                ),
-                "printf('00000000-0000-7000-8000-%012d', n)",
-                "'2025-01-01 12:00:00+00:00'",
-                "strftime('%Y-%m-%d %H:%M:%S+00:00', 1735732800 + n, 'unixepoch')",
-            ),
-            Self::Postgres(_) => (
-                format!("WITH numbers AS (SELECT generate_series(1, {number}) AS n) "),
-                "('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid",
-                "now()",
-                "to_timestamp(1735732800 + n)",
-            ),
+        let (numbers, id) = self.numbered_ids(number);
+        let (received_at, sent_at) = match self {
+            Self::Sqlite(_) => {
+                ("'2025-01-01 12:00:00+00:00'", "strftime('%Y-%m-%d %H:%M:%S+00:00', 1735732800 + n, 'unixepoch')")
+            }
+            Self::Postgres(_) => ("now()", "to_timestamp(1735732800 + n)"),
         };
         self.execute(&format!(
             "{numbers} INSERT INTO deliveries \
@@ -133,6 +140,32 @@ impl Store {
                 {sent_at}, 'parked' FROM numbers; \
              INSERT INTO parked_deliveries (delivery_id, payment_id) SELECT delivery_id, payment_id FROM deliveries"
         ));
+    }
+
+    /// Adds so many dead events of a payment, which end with their number.
+    pub(crate) fn add_dead_events(&self, number: usize, payment: &str) {
+        let (numbers, id) = self.numbered_ids(number);
+        self.execute(&format!(
+            "{numbers} INSERT INTO events (event_id, kind, order_key, payment_key, created_at, died_at) \
+             SELECT {id}, 'payment.failed', order_key, payment_key, created_at, created_at \
+                FROM numbers CROSS JOIN external_payments WHERE payment_id = '{payment}'"
+        ));
+    }
+
+    /// A table `numbers` with a column `n` from 1, and an id that ends with it.
+    pub(crate) fn numbered_ids(&self, number: usize) -> (String, &'static str) {
+        match self {
+            Self::Sqlite(_) => (
+                format!(
+                    "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {number})"
+                ),
+                "printf('00000000-0000-7000-8000-%012d', n)",
+            ),
+            Self::Postgres(_) => (
+                format!("WITH numbers AS (SELECT generate_series(1, {number}) AS n)"),
+                "('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid",
+            ),
+        }
     }
 
     pub(crate) fn texts(&self, query: &str) -> Vec<String> {
@@ -277,6 +310,13 @@ impl TestApp {
     pub(crate) fn deliveries(&self, query: &str) -> Vec<Value> {
         let document = ok(self.get(OPERATOR_KEY, &format!("/api/deliveries{query}")));
         document["deliveries"].as_array().expect("a list").clone()
+    }
+
+    /// What an operator sees of the events for the portal.
+    #[track_caller]
+    pub(crate) fn events(&self, query: &str) -> Vec<Value> {
+        let document = ok(self.get(OPERATOR_KEY, &format!("/api/events{query}")));
+        document["events"].as_array().expect("a list").clone()
     }
 
     /// The outcomes of a payment's deliveries, oldest first.
