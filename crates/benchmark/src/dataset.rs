@@ -124,8 +124,9 @@ impl Dataset {
         let query = diesel::sql_query(
             "SELECT (SELECT count(*) FROM deliveries) AS deliveries, (SELECT count(*) FROM events) AS events, \
              (SELECT count(*) FROM events e \
-              WHERE (SELECT o.paid_by FROM orders o WHERE o.order_id = e.order_id AND o.status = 'paid') = e.payment_id \
-              AND (SELECT p.status FROM external_payments p WHERE p.payment_id = e.payment_id) = 'completed') AS paid",
+              WHERE (SELECT p.payment_id FROM external_payments p \
+                     WHERE p.payment_key = e.payment_key AND p.status = 'completed') = \
+                    (SELECT o.paid_by FROM orders o WHERE o.order_key = e.order_key AND o.status = 'paid')) AS paid",
         );
         Ok(match &self.place {
             Place::Postgres(database) => query.get_result(&mut database.connect())?,
@@ -153,6 +154,55 @@ impl Dataset {
         match &self.place {
             Place::Postgres(database) => database.execute("CHECKPOINT"),
             Place::Sqlite(folder) => File::open(file_in(folder))?.sync_all()?,
+        }
+        Ok(())
+    }
+
+    /// Leaves nothing to send.
+    pub(crate) fn forget_events(&self) -> anyhow::Result<()> {
+        self.execute("DELETE FROM event_queues; UPDATE events SET delivered_at = created_at WHERE delivered_at IS NULL")
+    }
+
+    /// Adds so many events of orders that there are not: they cannot be sent.
+    pub(crate) fn add_events(&self, count: u64) -> anyhow::Result<()> {
+        self.add_events_of(count, "1000000000 + n", "1000000000 + n")
+    }
+
+    /// Adds an event of each of the first payments.
+    pub(crate) fn add_events_of_payments(&self, count: u64) -> anyhow::Result<()> {
+        ensure!(count <= self.payments, "too few payments");
+        self.add_events_of(count, "n + 1", "n + 1")
+    }
+
+    fn add_events_of(&self, count: u64, order_key: &str, payment_key: &str) -> anyhow::Result<()> {
+        let last = count - 1;
+        let (numbers, id, at) = match &self.place {
+            Place::Postgres(_) => {
+                (format!("SELECT n FROM generate_series(0, {last}) AS n"), "gen_random_uuid()", "now()")
+            }
+            Place::Sqlite(_) => (
+                format!(
+                    "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < {last}) \
+                     SELECT n FROM numbers"
+                ),
+                "printf('%08x-0000-4000-8000-%012x', n, abs(random()) & 0xffffffffffff)",
+                "strftime('%Y-%m-%d %H:%M:%S+00:00', 'now')",
+            ),
+        };
+        self.execute(&format!(
+            "INSERT INTO events (event_id, kind, order_key, payment_key, created_at) \
+             SELECT {id}, 'order.paid', {order_key}, {payment_key}, {at} FROM ({numbers}) AS numbers; \
+             INSERT INTO event_queues (order_key, due_at) SELECT {order_key}, {at} FROM ({numbers}) AS numbers"
+        ))?;
+        self.settle_down()
+    }
+
+    fn execute(&self, statements: &str) -> anyhow::Result<()> {
+        match &self.place {
+            Place::Postgres(database) => database.execute(&format!("{statements}; ANALYZE events, event_queues")),
+            Place::Sqlite(folder) => {
+                open(folder)?.batch_execute(&format!("{statements}; PRAGMA wal_checkpoint(TRUNCATE)"))?;
+            }
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use parts::sizes::Sizes;
-use parts::{closed, destinations, footprint, lone, open, replicas};
+use parts::{closed, destinations, events, footprint, lone, open, replicas};
 use report::Figures;
 use testbed::Testbed;
 
@@ -54,6 +54,8 @@ enum Part {
     Replicas,
     /// The central log
     Log,
+    /// Events to the portal
+    Events,
     /// 10,000 and 5,000,000 payments
     Sizes,
 }
@@ -67,6 +69,7 @@ fn main() -> anyhow::Result<()> {
     session.part(Part::Footprint, footprint::round)?;
     session.part(Part::Replicas, replicas::round)?;
     session.part(Part::Log, destinations::round)?;
+    session.part(Part::Events, events::round)?;
     if session.includes(Part::Sizes) {
         session.note("registering ten million payments");
         let mut sizes = Sizes::prepare(&session.testbed)?;

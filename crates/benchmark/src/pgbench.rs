@@ -49,7 +49,8 @@ UPDATE external_payments SET status = 'completed', transaction_id = :number, upd
 DELETE FROM open_payments WHERE created_at = :created_at AND payment_key = :payment_key;
 UPDATE orders SET status = 'paid', paid_by = :payment, paid_at = now(), updated_at = now() WHERE order_key = :order_key;
 INSERT INTO deliveries (delivery_id, received_at, source, payment_key, payment_id, order_id, status, event, method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, previous_status, new_status) VALUES (lpad(:number, 32, '0')::uuid, now(), 'callback', :payment_key, :payment, :order, 'completed', 'completed', 'webpay', NULL, NULL, now(), :number, '\x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f', 'k-01234567', '01920000-0000-7000-8000-000000000000', 'completed', NULL, 'pending', 'completed');
-INSERT INTO events (kind, order_id, payment_id, paid_at, created_at) VALUES ('order.paid', :order, :payment, now(), now());
+INSERT INTO event_queues (order_key, due_at) VALUES (:order_key, now()) ON CONFLICT (order_key) DO UPDATE SET revision = event_queues.revision + 1;
+INSERT INTO events (event_id, kind, order_key, payment_key, paid_at, created_at) VALUES (lpad(:number, 32, '0')::uuid, 'order.paid', :order_key, :payment_key, now(), now());
 COMMIT;
 ";
 
@@ -57,8 +58,9 @@ const ONE_STATEMENT: &str = r"WITH found AS (SELECT p.payment_key, p.order_key, 
 moved AS (UPDATE external_payments p SET status = 'completed', transaction_id = :number, updated_at = now(), paid_at = now() FROM found WHERE p.payment_key = found.payment_key),
 closed AS (DELETE FROM open_payments o USING found WHERE o.created_at = found.created_at AND o.payment_key = found.payment_key),
 paid AS (UPDATE orders o SET status = 'paid', paid_by = :payment, paid_at = now(), updated_at = now() FROM found WHERE o.order_key = found.order_key),
-noted AS (INSERT INTO deliveries (delivery_id, received_at, source, payment_key, payment_id, order_id, status, event, method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, previous_status, new_status) SELECT lpad(:number, 32, '0')::uuid, now(), 'callback', payment_key, :payment, :order, 'completed', 'completed', 'webpay', NULL, NULL, now(), :number, '\x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'::bytea, 'k-01234567', '01920000-0000-7000-8000-000000000000', 'completed', NULL, 'pending', 'completed' FROM found)
-INSERT INTO events (kind, order_id, payment_id, paid_at, created_at) SELECT 'order.paid', :order, :payment, now(), now() FROM found;
+noted AS (INSERT INTO deliveries (delivery_id, received_at, source, payment_key, payment_id, order_id, status, event, method, amount, currency, sent_at, transaction_id, body_sha256, key_name, request_id, outcome, reason, previous_status, new_status) SELECT lpad(:number, 32, '0')::uuid, now(), 'callback', payment_key, :payment, :order, 'completed', 'completed', 'webpay', NULL, NULL, now(), :number, '\x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f'::bytea, 'k-01234567', '01920000-0000-7000-8000-000000000000', 'completed', NULL, 'pending', 'completed' FROM found),
+queued AS (INSERT INTO event_queues (order_key, due_at) SELECT order_key, now() FROM found ON CONFLICT (order_key) DO UPDATE SET revision = event_queues.revision + 1)
+INSERT INTO events (event_id, kind, order_key, payment_key, paid_at, created_at) SELECT lpad(:number, 32, '0')::uuid, 'order.paid', order_key, payment_key, now(), now() FROM found;
 ";
 
 /// pgbench, where it is.

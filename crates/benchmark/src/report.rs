@@ -12,6 +12,9 @@ use crate::dataset::Store;
 /// What stands at the other end of the central log, as the names of the figures and the table have it.
 pub(crate) const LOG_DESTINATIONS: [&str; 6] = ["unset", "well", "slow", "fails", "hangs", "down"];
 
+/// How the portal may be that is told of events, as the names of the figures and the table have it.
+pub(crate) const PORTALS: [&str; 4] = ["well", "slow", "hangs", "down"];
+
 /// What was measured: under each name one value a round.
 #[derive(Default)]
 pub(crate) struct Figures {
@@ -198,6 +201,23 @@ fn rows() -> Vec<Row> {
     rows.push(row("— 4 ÷ 1", "replicas.4.over_1").at_least(0.85));
     for word in LOG_DESTINATIONS {
         rows.push(row(format!("central log {word}, callbacks/s on SQLite"), format!("log.{word}.per_second")));
+    }
+    for (store, of) in [(Store::Postgres, "on PostgreSQL"), (Store::Sqlite, "on SQLite")] {
+        let name = |figure: &str| format!("{}.events.{figure}", store.word());
+        rows.push(row(format!("no portal is told, callbacks/s {of}"), name("unset.per_second")));
+        rows.push(row("— resident memory at peak, MiB", name("unset.memory_mib")));
+        for word in PORTALS {
+            let told = row(format!("— portal {word}, callbacks/s ÷ that"), name(&format!("{word}.over_unset")));
+            rows.push(told.at_least(if word == "well" { 0.8 } else { 0.95 }));
+            rows.push(row("—— resident memory at peak, MiB", name(&format!("{word}.memory_mib"))));
+        }
+        rows.extend([
+            row("— from a callback's answer to its event, median, ms", name("lone.p50_ms")).at_most(5.0),
+            row("— the same, p99, ms", name("lone.p99_ms")).at_most(20.0),
+            row("— events/s from a backlog of 100,000", name("drain.per_second")).at_least(5000.0),
+            row("—— resident memory at peak, MiB", name("drain.memory_mib")),
+            row("— callbacks/s with 1,000,000 events to send ÷ with none", name("backlog.over_none")).at_least(0.95),
+        ]);
     }
     rows.push(row("the program, MiB", "program_mib").at_most(20.0));
     rows.push(row("one fsync of 8 KiB on this disk, ms", "machine.sync_ms"));

@@ -63,6 +63,16 @@ impl Testbed {
         Ok(dataset)
     }
 
+    /// Takes a fresh database, for what was done to this one does not leave it as it was.
+    pub(crate) fn renew(&mut self, store: Store) -> anyhow::Result<()> {
+        let Prepared { template, dataset } = match store {
+            Store::Postgres => &mut self.postgres,
+            Store::Sqlite => &mut self.sqlite,
+        };
+        *dataset = template.copy()?;
+        Ok(())
+    }
+
     /// Lets the service settle callbacks.
     pub(crate) fn run(&mut self, store: Store, trial: Trial<'_>) -> anyhow::Result<Measured> {
         let program = self.program.clone();

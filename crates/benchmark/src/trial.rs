@@ -11,7 +11,7 @@ use crate::callbacks::{completions, fresh_among, mostly_duplicates};
 use crate::dataset::Dataset;
 use crate::load::{Pace, Sent, send};
 use crate::server::Server;
-use crate::usage::{Commits, Memory, PostgresProcesses, ProcessUsage, WalUsage};
+use crate::usage::{Commits, Memory, PostgresProcesses, ProcessUsage, WalUsage, stand_in_cpu};
 
 /// Fresh callbacks before the measured ones, for connections and prepared statements to be there.
 const WARM_UP: u64 = 256;
@@ -50,6 +50,8 @@ pub(crate) struct Measured {
     pub(crate) batch_size: Option<f64>,
     /// The most memory that one of the replicas had in RAM, in bytes.
     pub(crate) memory_peak: Option<u64>,
+    /// In total, of the stand-ins for neighbours in this process.
+    pub(crate) stand_in_cpu: Option<Duration>,
 }
 
 impl Trial<'_> {
@@ -110,6 +112,7 @@ impl Trial<'_> {
             written_bytes: per_callback(before.written_bytes, after.written_bytes),
             batch_size: commits.map(|commits| mean_batch(&commits)),
             memory_peak,
+            stand_in_cpu: after.stand_in_cpu.zip(before.stand_in_cpu).map(|(after, before)| after - before),
         })
     }
 }
@@ -119,6 +122,7 @@ struct Spent {
     service_cpu: Option<Duration>,
     database_cpu: Option<Duration>,
     written_bytes: Option<i64>,
+    stand_in_cpu: Option<Duration>,
 }
 
 impl Spent {
@@ -130,6 +134,7 @@ impl Spent {
             service_cpu: usage.map(|usage| usage.iter().map(|usage| usage.cpu).sum()),
             database_cpu: processes.and_then(PostgresProcesses::cpu),
             written_bytes: usage.and_then(written).and_then(|bytes| bytes.try_into().ok()),
+            stand_in_cpu: stand_in_cpu(),
         }
     }
 }

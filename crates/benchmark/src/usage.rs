@@ -174,6 +174,13 @@ fn of_ticks(ticks: u64) -> Duration {
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// What the threads of this process that are stand-ins have used of the processors; those that have ended do not count.
+pub(crate) fn stand_in_cpu() -> Option<Duration> {
+    let tasks =
+        fs::read_dir("/proc/self/task").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Some(tasks.filter_map(Stat::of).filter(|stat| stat.name == "stand-in").map(|stat| stat.own).sum())
+}
+
 /// The number behind this name at the beginning of a line.
 fn value_in<T: std::str::FromStr>(text: &str, name: &str) -> Option<T> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())

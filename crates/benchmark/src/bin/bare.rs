@@ -38,8 +38,10 @@ fn main() -> anyhow::Result<()> {
     let use_cases = UseCases {
         ledger: Arc::new(Forgetful { price: price()? }),
         history: Arc::clone(&empty) as _,
+        outbox: Arc::clone(&empty) as _,
         clock: Arc::clone(&clock),
         observer,
+        events_to_send: Arc::default(),
     };
     let limits = GroupCommitLimits { queue_max: 4096, batch_max: 64, committers: 2, patience: Duration::from_secs(3) };
     let intake = Arc::new(GroupCommit::start(&use_cases, limits)?);

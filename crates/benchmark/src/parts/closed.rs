@@ -72,8 +72,7 @@ fn bare(testbed: &Testbed, figures: &mut Figures) -> anyhow::Result<f64> {
 }
 
 fn note(figures: &mut Figures, name: &str, measured: &Measured) {
-    let Measured { sent, service_cpu, database_cpu, wal_bytes, wal_syncs, written_bytes, batch_size, memory_peak: _ } =
-        measured;
+    let Measured { sent, service_cpu, database_cpu, wal_bytes, wal_syncs, written_bytes, batch_size, .. } = measured;
     figures.note(format!("{name}.per_second"), sent.per_second());
     figures.note(format!("{name}.generator_percent"), generator_percent(sent));
     figures.note_latencies(name, &sent.latencies);

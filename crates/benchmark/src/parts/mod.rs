@@ -3,6 +3,7 @@
 
 pub(crate) mod closed;
 pub(crate) mod destinations;
+pub(crate) mod events;
 pub(crate) mod footprint;
 pub(crate) mod lone;
 pub(crate) mod open;
