@@ -15,17 +15,18 @@ test: ## run every test, those on a real PostgreSQL included
 	@scripts/bootstrap postgres
 	scripts/with-postgres cargo test --workspace --locked
 
-demo: ## show the whole life of a payment, on a temporary store or on DATABASE_URL
+demo: ## show the whole life of a payment, on a temporary store or on a spare database, DATABASE_URL
 	@scripts/bootstrap
 	cargo build --release --locked
 	cargo run --release --locked --package simulator --bin demo
 
-check: ## what CI runs: format, lints, tests, the interface against its description, instruction counts, documentation, alerts
+check: ## what CI runs: format, lints, tests, the interface, the portal's side, instruction counts, documentation, alerts
 	@scripts/bootstrap postgres prometheus python valgrind
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	INSTA_UPDATE=no scripts/with-postgres cargo test --workspace --locked
 	scripts/with-postgres scripts/check-interface
+	scripts/with-postgres scripts/check-portal
 	scripts/check-instructions
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	scripts/check-observability
@@ -45,9 +46,12 @@ compose-2:
 	    echo "Docker with Compose 2 or later is missing (docker compose): https://docs.docker.com/compose/install" >&2; \
 	    exit 1; }
 
-compose-up: compose-2 ## build the image and start it with PostgreSQL, on 127.0.0.1:8080
-	@scripts/write-env $(KEYS) POSTGRES_PASSWORD
-	COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null) docker compose up --build --detach --wait
+# The stand-ins take the place of neighbours that .env names: a trial tells no real portal of an order.
+compose-up: compose-2 ## run the service, PostgreSQL and stand-ins in Docker; PROFILE=replicas for two behind a proxy
+	@scripts/write-env $(KEYS) POSTGRES_PASSWORD PORTAL_EVENTS_SECRET PAYMENT_SERVICE_API_KEY
+	COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null) \
+	PORTAL_EVENTS_URL=http://portal:8001/payment-events LOGGING_SERVICE_URL=http://logging:8003 \
+	docker compose --profile stand-ins $(PROFILE:%=--profile %) up --build --detach --wait
 
 compose-down: compose-2 ## stop what compose-up started; the data stay in the volume
-	docker compose down
+	docker compose --profile stand-ins --profile replicas down
