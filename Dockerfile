@@ -5,6 +5,16 @@ COPY . .
 ARG COMMIT=
 RUN cargo build --release --locked
 
+FROM build AS build-simulator
+RUN cargo build --release --locked --package simulator --bin simulator
+
+# Stand-ins for the neighbours, for docker-compose.yml: --target simulator.
+FROM debian:bookworm-slim AS simulator
+COPY --from=build-simulator /build/target/release/simulator /usr/local/bin/
+USER 10001:10001
+ENTRYPOINT ["simulator"]
+
+# The service is the last stage, the one that is built by default.
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \

@@ -1,7 +1,9 @@
 //! Shows the life of a payment: starts the service, replays requests of real senders with the errors that occur in
-//! production, and reads the results with the service's own commands. Exits with 0 only if everything was as expected.
+//! production, reads the results with the service's own commands, and compares what a portal was told. Exits with 0 only
+//! if everything was as expected.
 //!
-//! The ledger is a temporary SQLite file, or the database that `DATABASE_URL` names; there it may run again.
+//! The ledger is a temporary SQLite file, or the database that `DATABASE_URL` names; there it may run again. Events that
+//! wait in that database are sent to the portal of the demonstration.
 
 use std::io;
 use std::io::Read as _;
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 use simulator::recorded::{
     MARATHON_COMPLETED, MARATHON_KEY, MARATHON_ORDER, MARATHON_PAYMENT, MARATHON_REGISTER, OLDER_COMPLETED,
 };
-use simulator::{Request, Response, Service, program_beside};
+use simulator::{HeardEvent, Portal, Request, Response, Service, program_beside};
 use tempfile::TempDir;
 
 const WEBHOOK: &str = "/api/payments/webhook";
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
 
 struct Demo {
     service: Service,
+    portal: Portal,
     program: PathBuf,
     database_url: String,
     folder: TempDir,
@@ -59,15 +62,22 @@ impl Demo {
         let database_url = given.unwrap_or_else(file);
         let (key, operator_key) = (random()?, random()?);
         let keys = format!("{MARATHON_KEY},{key}");
+        // 32 digits of base64.
+        let events_secret = format!("whsec_{}", random()?);
+        let portal = Portal::start(&[&events_secret])?;
+        let events_url = portal.url();
         let settings = [
             ("DATABASE_URL", database_url.as_str()),
             ("PAYMENT_API_KEY", &keys),
             ("PORTAL_API_KEY", &keys),
             ("OPERATOR_API_KEY", &operator_key),
+            ("PORTAL_EVENTS_URL", &events_url),
+            ("PORTAL_EVENTS_SECRET", &events_secret),
         ];
         let service = Service::start(&program, folder.path(), settings)?;
         println!("The service listens at {}, on {on}.\n", service.address());
-        Ok(Self { service, program, database_url, folder, run: random()?[..8].to_owned(), key, wrong: Vec::new() })
+        let run = random()?[..8].to_owned();
+        Ok(Self { service, portal, program, database_url, folder, run, key, wrong: Vec::new() })
     }
 
     fn run(mut self) -> io::Result<Vec<String>> {
@@ -84,8 +94,10 @@ impl Demo {
         self.show(&["deliveries", "--since", &since])?;
 
         println!();
-        self.orders_are_paid_once(&[(MARATHON_ORDER, MARATHON_PAYMENT), (&order, &payment)])?;
+        let paid = [(MARATHON_ORDER, MARATHON_PAYMENT), (order.as_str(), payment.as_str())];
+        self.orders_are_paid_once(&paid)?;
         self.the_trail_is_complete(&since, completed_now)?;
+        self.the_portal_heard_of_each_once(if completed_now { &paid } else { &paid[1..] });
         self.it_stops()?;
         Ok(self.wrong)
     }
@@ -177,7 +189,7 @@ impl Demo {
             let document = self.ask(&["order", order, "--json"])?;
             let (status, paid_by) = (&document["order"]["status"], &document["order"]["paidBy"]);
             let as_expected = status == "paid" && paid_by == payment;
-            let what = format!("order {}", order.chars().take(24).collect::<String>());
+            let what = format!("order {}", shortened(order));
             self.note(&what, &format!("{status} by {paid_by}"), as_expected, || format!("expected paid by {payment}"));
         }
         Ok(())
@@ -197,6 +209,21 @@ impl Demo {
             format!("expected {}", expected.join(", "))
         });
         Ok(())
+    }
+
+    /// The orders are those that were paid in this run.
+    fn the_portal_heard_of_each_once(&mut self, orders: &[(&str, &str)]) {
+        let is_about = |event: &HeardEvent, order: &str| event.body["data"]["orderId"] == order;
+        let heard =
+            self.portal.wait_for_events(orders.len(), |event| orders.iter().any(|(order, _)| is_about(event, order)));
+        for (order, payment) in orders {
+            let events = heard.iter().filter(|event| is_about(event, order));
+            let told: Vec<_> =
+                events.map(|event| format!("{} by {}", event.kind(), event.body["data"]["paymentId"])).collect();
+            let expected = format!("order.paid by {}", json!(payment));
+            let what = format!("the portal hears of order {}", shortened(order));
+            self.note(&what, &told.join(", "), told == [expected.as_str()], || format!("expected {expected}, once"));
+        }
     }
 
     fn it_stops(&mut self) -> io::Result<()> {
@@ -249,6 +276,10 @@ impl Demo {
 
 fn summary(answer: &Response, field: &str) -> String {
     format!("{} {}", answer.status, answer.json()[field].as_str().unwrap_or("?"))
+}
+
+fn shortened(order: &str) -> String {
+    order.chars().take(24).collect()
 }
 
 fn notification(payment: &str, order: &str, status: &str, method: &str) -> Value {
